@@ -1,0 +1,20 @@
+//! The vocabulary of obol: chains, assets, amounts, offers, payments and the reasons for
+//! which a payment is refused. Pure: no I/O, no clock, no web framework.
+
+mod amount;
+mod asset;
+mod chain;
+mod offer;
+mod payment;
+mod reason;
+mod registry;
+mod requirement;
+
+pub use amount::{Amount, AmountError};
+pub use asset::{Asset, Domain, TransferMethod};
+pub use chain::{Chain, ChainId, ChainIdError, Finality};
+pub use offer::{Charge, Disconnect, Exposure, Offer, OfferId, Upstream};
+pub use payment::{Authorization, Payment, PaymentKey, WireVersion};
+pub use reason::Reason;
+pub use registry::{AssetError, Registry, UnknownAsset, UnknownChain};
+pub use requirement::Requirement;

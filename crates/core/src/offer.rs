@@ -1,0 +1,83 @@
+use crate::{Amount, Requirement};
+use std::{fmt, time::Duration};
+
+/// The identity of an offer, stable across reloads and prices.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OfferId {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl fmt::Display for OfferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The HTTP service behind an offer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// `http` or `https` origin with an optional base path and no trailing slash, such as
+    /// `http://127.0.0.1:9000` or `https://api.example/v2`.
+    pub base: String,
+    /// Replaces the client's `Authorization`. Never shown.
+    pub authorization: Option<String>,
+    /// How long the upstream may take until its response headers are here.
+    pub header_timeout: Duration,
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("base", &self.base)
+            .field("authorization", &self.authorization.as_ref().map(|_| "[hidden]"))
+            .field("header_timeout", &self.header_timeout)
+            .finish()
+    }
+}
+
+/// How much may be delivered and not yet settled when an offer charges optimistically.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// Atomic units outstanding per payer.
+    pub per_payer: Amount,
+    /// Atomic units outstanding for the whole offer.
+    pub per_offer: Amount,
+}
+
+/// When the gate settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// After the upstream's success headers and before the first body byte.
+    BeforeBody,
+    /// After the response, up to this exposure; above it, before the first body byte.
+    Optimistic(Exposure),
+}
+
+/// What a client's disconnect before the upstream answered means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disconnect {
+    /// The payment is released; the payer can use it again.
+    Release,
+    /// The upstream has side effects: it is waited for, and charged when it succeeds.
+    Charge,
+}
+
+/// What is sold: an upstream behind a path, and the ways to pay for one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub id: OfferId,
+    pub description: String,
+    /// Only requests for this host are matched, when given. Lower case, without port.
+    pub host: Option<String>,
+    /// The path under which the offer is sold, such as `/services/demo-hello`; it and
+    /// everything below it is paid.
+    pub path: String,
+    pub upstream: Upstream,
+    /// At least one; all with the same resource and description.
+    pub accepts: Vec<Requirement>,
+    pub charge: Charge,
+    pub on_disconnect: Disconnect,
+    /// A paused offer answers 503 and forwards nothing.
+    pub paused: bool,
+}
