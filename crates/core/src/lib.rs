@@ -7,6 +7,7 @@ mod chain;
 mod offer;
 mod payment;
 mod reason;
+mod refusal;
 mod registry;
 mod requirement;
 
@@ -16,5 +17,6 @@ pub use chain::{Chain, ChainId, ChainIdError, Finality};
 pub use offer::{Charge, Disconnect, Exposure, Offer, OfferId, Upstream};
 pub use payment::{Authorization, Payment, PaymentKey, WireVersion};
 pub use reason::Reason;
+pub use refusal::Refusal;
 pub use registry::{AssetError, Registry, UnknownAsset, UnknownChain};
 pub use requirement::Requirement;
