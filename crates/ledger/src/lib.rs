@@ -1,1 +1,59 @@
+//! The durable journal of payments: what was reserved, owed, submitted and settled, and what
+//! reached the client. One place changes a payment's state, by compare-and-set; each change
+//! leaves an event; every intent is durable before the network call that it announces.
+//!
+//! Backed by SQLite. No SQLite type leaves this crate.
 
+mod batch;
+mod clock;
+mod error;
+mod evidence;
+pub mod held;
+mod hold;
+mod op;
+mod query;
+mod record;
+mod reserve;
+mod schema;
+mod state;
+mod txn;
+mod writer;
+
+pub use batch::{Attempt, BatchState, DuePayment, Lease, Leased, LiveBatch, NewAttempt, Settler, Stored};
+pub use clock::{Clock, Timestamp};
+pub use error::LedgerError;
+pub use evidence::MinedBatch;
+pub use held::Held;
+pub use hold::{Lost, Owing};
+pub use query::{Earning, Outcome};
+pub use record::{BatchId, Event, Inclusion, NewPayment, PaymentId, PaymentRecord};
+pub use reserve::Reservation;
+pub use schema::Place;
+pub use state::{Delivery, State};
+
+use std::path::Path;
+use writer::Writer;
+
+/// A handle on the ledger. Cheap to clone; all clones share one writer.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    writer: Writer,
+    holder: String,
+}
+
+impl Ledger {
+    /// Opens or makes a ledger, migrates and checks it. `who` is written on each event and
+    /// names this process among those that share the ledger: it must be unique among them.
+    pub fn open(place: &Place<'_>, clock: Clock, who: impl Into<String>) -> Result<Self, LedgerError> {
+        let who = who.into();
+        let (writer, _thread) = Writer::start(schema::open(place)?, clock, who.clone())?;
+        Ok(Self { writer, holder: who })
+    }
+
+    /// Opens an existing ledger for reading; writing through it fails.
+    pub fn open_read_only(path: &Path) -> Result<Self, LedgerError> {
+        let (writer, _thread) =
+            Writer::start(schema::open_read_only(path)?, Clock::System, "reader".to_owned())?;
+        Ok(Self { writer, holder: "reader".to_owned() })
+    }
+}

@@ -1,0 +1,291 @@
+//! What the chain shows about payments, applied to the ledger.
+
+use crate::{
+    BatchId, Delivery, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
+    batch::{FINAL, MINED, OPEN},
+    op::Op,
+    state::{Fail, Finalize, Forgo, Include, Orphan, OrphanServed, OrphanUnserved, Redue, Release},
+    txn::{Txn, chain, chain_code, number_code, select_payments},
+};
+use alloy_primitives::B256;
+use obol_core::{ChainId, PaymentKey};
+use rusqlite::params;
+use std::time::Duration;
+
+/// A mined transaction of ours and what its events show.
+#[derive(Clone, Debug)]
+pub struct MinedBatch {
+    pub batch: BatchId,
+    pub tx: B256,
+    pub block: u64,
+    pub block_hash: B256,
+    pub paid: Vec<(PaymentId, Inclusion)>,
+    /// In the transaction, but its events do not show their transfers.
+    pub unpaid: Vec<PaymentId>,
+    /// When the unpaid ones may be submitted again.
+    pub retry_after: Duration,
+}
+
+/// Recovery looks at this many payments in one commit, so that it never holds the writer long.
+const RECOVERED_AT_ONCE: u32 = 500;
+
+impl Ledger {
+    /// A transaction of ours is in a block: each of its payments is on the chain or due again.
+    pub async fn mined(&self, mined: MinedBatch) -> Result<(), LedgerError> {
+        self.writer
+            .write(Op::Include, move |txn| {
+                txn.execute(
+                    "UPDATE batches SET state = ?2, block = ?3, block_hash = ?4, tx = ?5 WHERE id = ?1",
+                    params![
+                        mined.batch.0,
+                        MINED,
+                        number_code(mined.block),
+                        mined.block_hash.as_slice(),
+                        mined.tx.as_slice()
+                    ],
+                )?;
+                for (id, inclusion) in &mined.paid {
+                    include(txn, *id, *inclusion, "its transfer is in a block")?;
+                }
+                let cap = u32::try_from(mined.unpaid.len() + mined.paid.len()).unwrap_or(u32::MAX) / 2;
+                let retry_at = txn.now().plus_millis(millis(mined.retry_after));
+                for &id in &mined.unpaid {
+                    let Some(record) = txn.payment(id)? else { continue };
+                    let _moved_meanwhile =
+                        txn.follow::<Redue>(record, "mined without its transfer", |record| {
+                            record.batch_cap = cap.max(1);
+                            record.retry_at = retry_at;
+                        })?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// The token's events show this payment's transfer, whoever sent it. Tells whether a
+    /// payment of the ledger is meant.
+    pub async fn include(
+        &self,
+        key: PaymentKey,
+        inclusion: Inclusion,
+        why: impl Into<String>,
+    ) -> Result<Option<PaymentId>, LedgerError> {
+        let why = why.into();
+        self.writer
+            .write(Op::Include, move |txn| {
+                let Some(record) = txn.payment_by_key(&key)? else { return Ok(None) };
+                let id = record.id;
+                include(txn, id, inclusion, &why)?;
+                Ok(Some(id))
+            })
+            .await
+    }
+
+    /// A batch's block is gone: its bytes are to be seen on the chain again.
+    pub async fn orphan_batch(&self, batch: BatchId) -> Result<(), LedgerError> {
+        self.writer
+            .write(Op::Orphan, move |txn| {
+                txn.execute(
+                    "UPDATE batches SET state = ?2, block = NULL, block_hash = NULL, tx = NULL WHERE id = ?1",
+                    params![batch.0, OPEN],
+                )?;
+                for record in txn.payments(select_payments!("batch = ?1 AND state = 5"), [batch.0])? {
+                    let _moved_meanwhile =
+                        txn.follow::<Orphan>(record, "its block is gone", |r| r.inclusion = None)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// The block of a transfer that is not in a live batch of ours is gone.
+    pub async fn orphan(&self, id: PaymentId, block_hash: B256) -> Result<(), LedgerError> {
+        self.writer
+            .write(Op::Orphan, move |txn| {
+                let Some(record) = txn.payment(id)? else { return Ok(()) };
+                if record.inclusion.is_none_or(|inclusion| inclusion.block_hash != block_hash) {
+                    return Ok(());
+                }
+                let why = "the block of a stranger's transfer is gone";
+                let forget = |record: &mut PaymentRecord| record.inclusion = None;
+                let _moved_meanwhile = match record.delivery {
+                    Delivery::None => txn.follow::<OrphanUnserved>(record, why, forget)?,
+                    Delivery::Started | Delivery::Done => txn.follow::<OrphanServed>(record, why, forget)?,
+                };
+                Ok(())
+            })
+            .await
+    }
+
+    /// Payments on the chain whose block is not final yet.
+    pub async fn included(&self, chain: ChainId) -> Result<Vec<PaymentRecord>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                txn.payments(
+                    select_payments!("state = 5 AND state IN (3, 4, 5) AND chain = ?1 ORDER BY block, id"),
+                    [chain_code(chain)],
+                )
+            })
+            .await
+    }
+
+    /// These batches and payments are in final blocks; the caller has checked that the blocks
+    /// are still on the chain. Tells how many payments became settled.
+    pub async fn finalize(
+        &self,
+        batches: Vec<BatchId>,
+        payments: Vec<(PaymentId, B256)>,
+    ) -> Result<usize, LedgerError> {
+        self.writer
+            .write(Op::Finalize, move |txn| {
+                for batch in batches {
+                    txn.execute(
+                        "UPDATE batches SET state = ?3 WHERE id = ?1 AND state = ?2",
+                        params![batch.0, MINED, FINAL],
+                    )?;
+                }
+                let mut settled = 0;
+                for (id, block_hash) in payments {
+                    let Some(record) = txn.payment(id)? else { continue };
+                    let same = record.inclusion.is_some_and(|inclusion| inclusion.block_hash == block_hash);
+                    if same && txn.follow::<Finalize>(record, "its block is final", |_| {})?.is_ok() {
+                        settled += 1;
+                    }
+                }
+                Ok(settled)
+            })
+            .await
+    }
+
+    /// A due payment cannot be submitted now. One that was never submitted and has not been
+    /// delivered is released at once: nothing is owed for nothing.
+    pub async fn defer(
+        &self,
+        id: PaymentId,
+        why: impl Into<String>,
+        retry_after: Duration,
+    ) -> Result<(), LedgerError> {
+        let why = why.into();
+        self.writer
+            .write(Op::Defer, move |txn| {
+                let Some(record) = txn.payment(id)? else { return Ok(()) };
+                if record.state() != State::Due {
+                    return Ok(());
+                }
+                let note = |record: &mut PaymentRecord| record.reason = Some(why.clone());
+                if record.batch.is_none() && record.delivery == Delivery::None {
+                    let _moved_meanwhile = txn.follow::<Forgo>(record, &why, |record| {
+                        note(record);
+                        record.held_until = Timestamp(0);
+                    })?;
+                } else {
+                    let retry_at = txn.now().plus_millis(millis(retry_after));
+                    txn.amend(record, &why, |record| {
+                        note(record);
+                        record.retry_at = retry_at;
+                    })?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Final reads show that the payment was cancelled, or has expired without a transfer.
+    pub async fn fail(&self, id: PaymentId, why: impl Into<String>) -> Result<(), LedgerError> {
+        let why = why.into();
+        self.writer
+            .write(Op::Fail, move |txn| {
+                let Some(record) = txn.payment(id)? else { return Ok(()) };
+                let _moved_meanwhile = txn.follow::<Fail>(record, &why, |record| {
+                    record.reason = Some(why.clone());
+                })?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Gives back what dead requests hold: reservations, and what is due for a response that
+    /// never left and was never submitted. Tells how many payments it moved.
+    pub async fn recover(&self) -> Result<usize, LedgerError> {
+        self.writer
+            .write(Op::Recover, move |txn| {
+                let now = txn.now().0;
+                let reserved = txn.payments(
+                    select_payments!("state = 0 AND held_until <= ?1 LIMIT ?2"),
+                    params![now, RECOVERED_AT_ONCE],
+                )?;
+                let due = txn.payments(
+                    select_payments!(
+                        "state = 2 AND delivery = 0 AND state IN (2, 3, 4, 5, 6) AND batch IS NULL \
+                         AND held_until <= ?1 LIMIT ?2"
+                    ),
+                    params![now, RECOVERED_AT_ONCE],
+                )?;
+                let moved = reserved.len() + due.len();
+                for record in reserved {
+                    let _moved_meanwhile = txn.follow::<Release>(record, "the hold ran out", |_| {})?;
+                }
+                for record in due {
+                    let _moved_meanwhile =
+                        txn.follow::<Forgo>(record, "never submitted, never delivered", |_| {})?;
+                }
+                Ok(moved)
+            })
+            .await
+    }
+
+    /// The block up to which the token's events have been looked at.
+    pub async fn scanned(&self, chain: ChainId) -> Result<Option<u64>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                txn.one("SELECT block FROM scans WHERE chain = ?1", [chain_code(chain)], |row| {
+                    crate::txn::number(row.get(0)?)
+                })
+            })
+            .await
+    }
+
+    /// Moves that mark; it may move back after a reorganisation.
+    pub async fn set_scanned(&self, chain: ChainId, block: u64) -> Result<(), LedgerError> {
+        self.writer
+            .write(Op::Scan, move |txn| {
+                txn.execute(
+                    "INSERT INTO scans (chain, block) VALUES (?1, ?2) \
+                     ON CONFLICT (chain) DO UPDATE SET block = ?2",
+                    params![chain_code(chain), number_code(block)],
+                )?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn include(txn: &Txn<'_>, id: PaymentId, inclusion: Inclusion, why: &str) -> Result<(), LedgerError> {
+    let Some(record) = txn.payment(id)? else { return Ok(()) };
+    match record.state() {
+        State::Settled => Ok(()),
+        State::Included if record.inclusion == Some(inclusion) => Ok(()),
+        State::Included => {
+            txn.amend(record, "its transfer is in another block", |r| r.inclusion = Some(inclusion))?;
+            Ok(())
+        }
+        _ => {
+            let included = txn.follow::<Include>(record, why, |record| {
+                record.inclusion = Some(inclusion);
+                record.reason = None;
+            })?;
+            included.map(drop).map_err(|record| {
+                LedgerError::Corrupt(format!("payment {} cannot be included from {}", id.0, record.state()))
+            })
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The chains that have payments in this ledger.
+pub(crate) fn chains(txn: &Txn<'_>) -> Result<Vec<ChainId>, LedgerError> {
+    txn.all("SELECT DISTINCT chain FROM payments", [], |row| Ok(chain(row.get(0)?)))
+}

@@ -1,0 +1,205 @@
+//! What a request does with the payment it holds, until the client has its response.
+
+use crate::{
+    Delivery, Held, Ledger, LedgerError, PaymentRecord, State, Timestamp, held,
+    op::Op,
+    state::{Forgo, Owe, Release, Waive},
+    txn::{Txn, amount, blob, chain_code},
+};
+use obol_core::{Amount, Exposure};
+use rusqlite::params;
+
+/// The hold was lost: it ran out, and somebody else moved the payment. Send nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the hold on the payment was lost; it is {0} now")]
+pub struct Lost(pub State);
+
+/// How an owed payment goes on.
+#[derive(Debug)]
+pub enum Owing {
+    /// Wait for the settlement, then deliver.
+    SettleFirst(Held<held::Owed>),
+    /// Deliver now; it settles later, within the offer's exposure.
+    Deliver(Held<held::Delivering>),
+}
+
+impl Ledger {
+    /// Gives a reserved payment back: nothing was delivered, nothing is owed.
+    pub async fn release(
+        &self,
+        held: Held<held::Reserved>,
+        why: impl Into<String>,
+    ) -> Result<Result<(), Lost>, LedgerError> {
+        let why = why.into();
+        self.writer
+            .write(Op::Release, move |txn| {
+                let record = load(txn, &held)?;
+                if !held.holds(&record) {
+                    return Ok(Err(Lost(record.state())));
+                }
+                let released = txn.follow::<Release>(record, &why, |record| {
+                    record.held_until = Timestamp(0);
+                    record.reason = Some(why.clone());
+                })?;
+                Ok(released.map(drop).map_err(|record| Lost(record.state())))
+            })
+            .await
+    }
+
+    /// The upstream did its part. With `exposure` the response may go out before the money,
+    /// as long as what is out stays within it.
+    pub async fn owe(
+        &self,
+        held: Held<held::Reserved>,
+        exposure: Option<Exposure>,
+    ) -> Result<Result<Owing, Lost>, LedgerError> {
+        self.writer.write(Op::Owe, move |txn| owe(txn, held, exposure)).await
+    }
+
+    /// Allows without settlement, for good.
+    pub async fn waive(&self, held: Held<held::Reserved>) -> Result<Result<(), Lost>, LedgerError> {
+        self.writer
+            .write(Op::Waive, move |txn| {
+                let record = load(txn, &held)?;
+                if !held.holds(&record) {
+                    return Ok(Err(Lost(record.state())));
+                }
+                let waived = txn.follow::<Waive>(record, "verifyOnly", |record| {
+                    record.held_until = Timestamp(0);
+                    record.delivery = Delivery::Done;
+                })?;
+                Ok(waived.map(drop).map_err(|record| Lost(record.state())))
+            })
+            .await
+    }
+
+    /// Commits that the first byte may leave. Whoever loses here sends nothing.
+    pub async fn start_delivery(
+        &self,
+        held: Held<held::Owed>,
+    ) -> Result<Result<Held<held::Delivering>, Lost>, LedgerError> {
+        self.writer
+            .write(Op::StartDelivery, move |txn| {
+                let record = load(txn, &held)?;
+                if !held.holds(&record) || !record.state().is_paid() || record.delivery != Delivery::None {
+                    return Ok(Err(Lost(record.state())));
+                }
+                txn.amend(record, "delivery started", |record| {
+                    record.delivery = Delivery::Started;
+                    record.held_until = Timestamp(0);
+                })?;
+                Ok(Ok(held.becomes()))
+            })
+            .await
+    }
+
+    /// Notes how the response ended.
+    pub async fn finish_delivery(
+        &self,
+        held: Held<held::Delivering>,
+        why: impl Into<String>,
+    ) -> Result<(), LedgerError> {
+        let why = why.into();
+        self.writer
+            .write(Op::FinishDelivery, move |txn| {
+                let record = load(txn, &held)?;
+                if held.holds(&record) && record.delivery == Delivery::Started {
+                    txn.amend(record, &why, |record| record.delivery = Delivery::Done)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Ends the hold of a request that cannot deliver. What was never submitted is released;
+    /// what was stays open to the same payment, or the payer's next one for the same request.
+    pub async fn let_go(
+        &self,
+        held: Held<held::Owed>,
+        why: impl Into<String>,
+    ) -> Result<PaymentRecord, LedgerError> {
+        let why = why.into();
+        self.writer
+            .write(Op::LetGo, move |txn| {
+                let record = load(txn, &held)?;
+                if !held.holds(&record) || record.delivery != Delivery::None {
+                    return Ok(record);
+                }
+                if record.batch.is_none() {
+                    let unhold = |record: &mut PaymentRecord| {
+                        record.held_until = Timestamp(0);
+                        record.reason = Some(why.clone());
+                    };
+                    match txn.follow::<Forgo>(record, &why, unhold)? {
+                        Ok(released) => return Ok(released),
+                        Err(record) => return txn.amend(record, &why, |r| r.held_until = Timestamp(0)),
+                    }
+                }
+                txn.amend(record, &why, |record| record.held_until = Timestamp(0))
+            })
+            .await
+    }
+}
+
+fn load<S>(txn: &Txn<'_>, held: &Held<S>) -> Result<PaymentRecord, LedgerError> {
+    txn.payment(held.id)?
+        .ok_or_else(|| LedgerError::Corrupt(format!("payment {} is held but not stored", held.id.0)))
+}
+
+fn owe(
+    txn: &Txn<'_>,
+    held: Held<held::Reserved>,
+    exposure: Option<Exposure>,
+) -> Result<Result<Owing, Lost>, LedgerError> {
+    let record = load(txn, &held)?;
+    if !held.holds(&record) {
+        return Ok(Err(Lost(record.state())));
+    }
+    // A stranger may have settled it meanwhile: then nothing is owed any more, and all is well.
+    if record.state().is_paid() && record.delivery == Delivery::None {
+        return Ok(Ok(Owing::SettleFirst(held.becomes())));
+    }
+    let deliver = match exposure {
+        Some(exposure) => within(txn, &record, exposure)?,
+        None => false,
+    };
+    let why = if deliver { "upstream succeeded; delivered before settlement" } else { "upstream succeeded" };
+    let owed = txn.follow::<Owe>(record, why, |record| {
+        if deliver {
+            record.delivery = Delivery::Started;
+            record.held_until = Timestamp(0);
+        }
+    })?;
+    Ok(match owed {
+        Err(record) => Err(Lost(record.state())),
+        Ok(_) if deliver => Ok(Owing::Deliver(held.becomes())),
+        Ok(_) => Ok(Owing::SettleFirst(held.becomes())),
+    })
+}
+
+/// Whether what was delivered and is not on the chain yet stays within the ceilings.
+fn within(txn: &Txn<'_>, record: &PaymentRecord, exposure: Exposure) -> Result<bool, LedgerError> {
+    let key = &record.key;
+    let of_payer = txn.all(
+        "SELECT amount FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 \
+         AND state IN (0, 2, 3, 4, 5) AND state <> 5 AND delivery <> 0 \
+         AND offer_namespace = ?4 AND offer_name = ?5",
+        params![
+            key.payer.as_slice(),
+            key.asset.as_slice(),
+            chain_code(key.chain),
+            record.offer.namespace,
+            record.offer.name
+        ],
+        |row| amount(blob(row, 0)?),
+    )?;
+    let of_offer = txn.all(
+        "SELECT amount FROM payments WHERE offer_namespace = ?1 AND offer_name = ?2 AND asset = ?3 \
+         AND chain = ?4 AND delivery <> 0 AND state IN (2, 3, 4)",
+        params![record.offer.namespace, record.offer.name, key.asset.as_slice(), chain_code(key.chain)],
+        |row| amount(blob(row, 0)?),
+    )?;
+    let total = |open: Vec<Amount>| open.into_iter().try_fold(record.amount, Amount::checked_add);
+    Ok(total(of_payer).is_some_and(|sum| sum <= exposure.per_payer)
+        && total(of_offer).is_some_and(|sum| sum <= exposure.per_offer))
+}

@@ -1,0 +1,220 @@
+//! Reading the ledger: the operator's lists, a payment's story, earnings.
+
+use crate::{
+    Delivery, Event, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
+    evidence::chains,
+    op::Op,
+    txn::{Txn, account, amount, blob, chain, chain_code, number_code, select_payments},
+};
+use alloy_primitives::{Address, B256};
+use obol_core::{Amount, ChainId, OfferId, PaymentKey};
+use rusqlite::params;
+use std::collections::BTreeMap;
+
+/// One line of the earnings: what an offer received in one asset. Derived from the payments
+/// each time, never kept beside them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earning {
+    pub offer: OfferId,
+    pub chain: ChainId,
+    pub asset: Address,
+    /// Payments on the chain, `final_payments` of them in final blocks.
+    pub payments: u64,
+    pub final_payments: u64,
+    pub amount: Amount,
+    pub final_amount: Amount,
+}
+
+/// How a payment ended, or how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Paid(Inclusion),
+    Released(Option<String>),
+    Failed(Option<String>),
+    /// Owed, and not on the chain yet.
+    Open(State),
+}
+
+impl PaymentRecord {
+    pub fn outcome(&self) -> Outcome {
+        match (self.state, self.inclusion) {
+            (State::Included | State::Settled, Some(inclusion)) => Outcome::Paid(inclusion),
+            (State::Released, _) => Outcome::Released(self.reason.clone()),
+            (State::Failed, _) => Outcome::Failed(self.reason.clone()),
+            (state, _) => Outcome::Open(state),
+        }
+    }
+}
+
+impl Ledger {
+    /// The ledger's own id, drawn when it was made.
+    pub async fn id(&self) -> Result<String, LedgerError> {
+        self.writer.write(Op::Read, |txn| txn.ledger_id()).await
+    }
+
+    pub async fn payment(&self, id: PaymentId) -> Result<Option<PaymentRecord>, LedgerError> {
+        self.writer.write(Op::Read, move |txn| txn.payment(id)).await
+    }
+
+    pub async fn payment_by_key(&self, key: PaymentKey) -> Result<Option<PaymentRecord>, LedgerError> {
+        self.writer.write(Op::Read, move |txn| txn.payment_by_key(&key)).await
+    }
+
+    /// Payments with this nonce, or settled in this transaction.
+    pub async fn find(&self, hash: B256) -> Result<Vec<PaymentRecord>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                let by_nonce = txn.payments(select_payments!("nonce = ?1 ORDER BY id"), [hash.as_slice()])?;
+                if !by_nonce.is_empty() {
+                    return Ok(by_nonce);
+                }
+                txn.payments(select_payments!("tx = ?1 ORDER BY id"), [hash.as_slice()])
+            })
+            .await
+    }
+
+    /// A payment's story, oldest event first.
+    pub async fn events(&self, id: PaymentId) -> Result<Vec<Event>, LedgerError> {
+        self.writer.write(Op::Read, move |txn| txn.events(id)).await
+    }
+
+    /// A page of payments after `after`, in the order in which they came.
+    pub async fn list(&self, after: PaymentId, limit: u32) -> Result<Vec<PaymentRecord>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                txn.payments(select_payments!("id > ?1 ORDER BY id LIMIT ?2"), params![after.0, limit])
+            })
+            .await
+    }
+
+    /// The newest payments, newest first.
+    pub async fn newest(&self, limit: u32) -> Result<Vec<PaymentRecord>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                txn.payments(select_payments!("id > 0 ORDER BY id DESC LIMIT ?1"), [limit])
+            })
+            .await
+    }
+
+    /// What each offer has earned, exactly.
+    pub async fn earnings(&self) -> Result<Vec<Earning>, LedgerError> {
+        self.writer.write(Op::Read, earnings).await
+    }
+
+    /// The chains that have payments here.
+    pub async fn chains(&self) -> Result<Vec<ChainId>, LedgerError> {
+        self.writer.write(Op::Read, chains).await
+    }
+
+    /// Payments that are owed and not on the chain yet.
+    pub async fn owed(&self, chain: ChainId) -> Result<Vec<PaymentRecord>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                txn.payments(
+                    select_payments!("chain = ?1 AND state IN (2, 3, 4) ORDER BY id"),
+                    [chain_code(chain)],
+                )
+            })
+            .await
+    }
+
+    /// The smallest block at which a payment of this chain was verified that is not final: where
+    /// a search for its transfer has to begin.
+    pub async fn earliest_open_block(&self, chain: ChainId) -> Result<Option<u64>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                let block = txn.one(
+                    "SELECT min(verified_block) FROM payments WHERE chain = ?1 AND state IN (0, 2, 3, 4, 5)",
+                    [chain_code(chain)],
+                    |row| Ok(row.get::<_, Option<i64>>(0)?),
+                )?;
+                block.flatten().map(crate::txn::number).transpose()
+            })
+            .await
+    }
+
+    /// Waits until the payment is paid, released or failed, or is no longer the caller's to wait
+    /// for because `until` has passed.
+    pub async fn outcome(&self, id: PaymentId, until: tokio::time::Instant) -> Result<Outcome, LedgerError> {
+        loop {
+            let woken = self.writer.watch(id).await?;
+            let record = self
+                .payment(id)
+                .await?
+                .ok_or_else(|| LedgerError::Corrupt(format!("payment {} is not stored", id.0)))?;
+            match record.outcome() {
+                Outcome::Open(state) => {
+                    if tokio::time::timeout_at(until, woken).await.is_err() {
+                        return Ok(Outcome::Open(state));
+                    }
+                }
+                settled => return Ok(settled),
+            }
+        }
+    }
+
+    /// How much is delivered and not on the chain, and when the oldest of it was.
+    pub async fn unsettled(&self, chain: ChainId) -> Result<Option<(u64, Timestamp)>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                let found = txn.one(
+                    "SELECT count(*), min(created_at) FROM payments \
+                     WHERE chain = ?1 AND state IN (2, 3, 4) AND delivery <> ?2",
+                    params![chain_code(chain), Delivery::None.code()],
+                    |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)),
+                )?;
+                Ok(found.and_then(|(count, oldest)| Some((u64::try_from(count).ok()?, Timestamp(oldest?)))))
+            })
+            .await
+    }
+
+    /// How many payments were verified at or after `block`: for tests and `ledger verify`.
+    pub async fn count_since(&self, chain: ChainId, block: u64) -> Result<u64, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                let count = txn.one(
+                    "SELECT count(*) FROM payments WHERE chain = ?1 AND verified_block >= ?2",
+                    params![chain_code(chain), number_code(block)],
+                    |row| Ok(row.get::<_, i64>(0)?),
+                )?;
+                Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+            })
+            .await
+    }
+}
+
+fn earnings(txn: &Txn<'_>) -> Result<Vec<Earning>, LedgerError> {
+    let paid = txn.all(
+        "SELECT offer_namespace, offer_name, chain, asset, state, amount FROM payments WHERE state IN (5, 6)",
+        [],
+        |row| {
+            let offer = OfferId { namespace: row.get(0)?, name: row.get(1)? };
+            let settled = row.get::<_, i64>(4)? == State::Settled.code();
+            Ok(((offer, chain(row.get(2)?), account(blob(row, 3)?)?), settled, amount(blob(row, 5)?)?))
+        },
+    )?;
+    let mut lines = BTreeMap::new();
+    for ((offer, chain, asset), settled, amount) in paid {
+        let line = lines.entry((offer.clone(), chain, asset)).or_insert_with(|| Earning {
+            offer,
+            chain,
+            asset,
+            payments: 0,
+            final_payments: 0,
+            amount: Amount::ZERO,
+            final_amount: Amount::ZERO,
+        });
+        let sum = |total: Amount| {
+            total
+                .checked_add(amount)
+                .ok_or_else(|| LedgerError::Corrupt("earnings exceed 256 bits".to_owned()))
+        };
+        line.payments += 1;
+        line.amount = sum(line.amount)?;
+        if settled {
+            line.final_payments += 1;
+            line.final_amount = sum(line.final_amount)?;
+        }
+    }
+    Ok(lines.into_values().collect())
+}

@@ -1,0 +1,93 @@
+//! What the ledger stores and tells.
+
+use crate::{Delivery, State, Timestamp};
+use alloy_primitives::{Address, B256, Bytes};
+use obol_core::{Amount, OfferId, PaymentKey};
+
+/// A payment's row, for as long as the ledger exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PaymentId(pub i64);
+
+/// A settler transaction that pays one or more payments: one nonce, one or more attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchId(pub i64);
+
+/// A verified payment that asks to be reserved.
+#[derive(Clone, Debug)]
+pub struct NewPayment {
+    pub key: PaymentKey,
+    pub payee: Address,
+    pub amount: Amount,
+    /// The token call that settles it, ready to be sent. Opaque to the ledger.
+    pub call: Bytes,
+    /// Seconds since the Unix epoch; later than the ledger can count is stored as its maximum.
+    pub valid_before: i64,
+    pub offer: OfferId,
+    /// What the request was, so that a settled payment is only redeemed by the same request.
+    pub fingerprint: B256,
+    /// The payer's balance of the asset, and the block at which balance and nonce were read.
+    pub balance: Amount,
+    pub verified_block: u64,
+}
+
+/// Where a transfer is on the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inclusion {
+    pub tx: B256,
+    pub block: u64,
+    pub block_hash: B256,
+    /// Seconds since the Unix epoch.
+    pub block_time: i64,
+    /// Of the token's `Transfer` event.
+    pub log_index: u64,
+}
+
+/// A payment as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentRecord {
+    pub id: PaymentId,
+    pub key: PaymentKey,
+    pub payee: Address,
+    pub amount: Amount,
+    pub valid_before: i64,
+    pub offer: OfferId,
+    pub(crate) state: State,
+    pub(crate) revision: i64,
+    /// How often it was reserved, entitlements included.
+    pub(crate) reservation: i64,
+    pub delivery: Delivery,
+    pub fingerprint: B256,
+    pub held_until: Timestamp,
+    pub verified_block: u64,
+    pub batch: Option<BatchId>,
+    /// The largest batch it may travel in; 0 is any. Halved when a batch failed for gas.
+    pub batch_cap: u32,
+    pub retry_at: Timestamp,
+    /// Why it was last refused, deferred or failed.
+    pub reason: Option<String>,
+    pub inclusion: Option<Inclusion>,
+    pub created_at: Timestamp,
+    pub changed_at: Timestamp,
+}
+
+impl PaymentRecord {
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    pub const fn reservation(&self) -> i64 {
+        self.reservation
+    }
+}
+
+/// One line of a payment's story.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub revision: i64,
+    pub at: Timestamp,
+    pub who: String,
+    pub from: Option<State>,
+    pub to: State,
+    pub delivery: Delivery,
+    pub why: String,
+}

@@ -1,0 +1,199 @@
+//! Reserving a payment for one request: the door through which each paid request comes, once.
+
+use crate::{
+    Delivery, Held, Ledger, LedgerError, NewPayment, PaymentId, PaymentRecord, State, Timestamp, held,
+    op::Op,
+    state::{Release, Retry},
+    txn::{First, Txn, amount, blob, chain_code, number_code, select_payments},
+};
+use obol_core::{Amount, Reason, Refusal};
+use rusqlite::params;
+use std::time::Duration;
+
+/// How often a released payment may be reserved again.
+const RETRIES: i64 = 3;
+
+/// What became of a request to reserve.
+#[derive(Debug)]
+pub enum Reservation {
+    /// The payment is this request's.
+    Granted(Held<held::Reserved>),
+    /// The payer has paid for this very request before and was not served. The payment that
+    /// came now, when it is another one, is left unused.
+    Entitled(Held<held::Owed>, Box<PaymentRecord>),
+    /// With the reason; nothing changed.
+    Refused(Refusal),
+}
+
+impl Ledger {
+    /// Holds a verified payment for one request, for `hold` at most.
+    ///
+    /// Of any number of callers, in any number of processes on this ledger, one is granted the
+    /// payment. The payer's balance has to cover it together with the payer's other open
+    /// payments of the asset.
+    pub async fn reserve(&self, new: NewPayment, hold: Duration) -> Result<Reservation, LedgerError> {
+        let hold = i64::try_from(hold.as_millis()).unwrap_or(i64::MAX);
+        self.writer.write(Op::Reserve, move |txn| reserve(txn, &new, txn.now().plus_millis(hold))).await
+    }
+}
+
+fn reserve(txn: &Txn<'_>, new: &NewPayment, held_until: Timestamp) -> Result<Reservation, LedgerError> {
+    match txn.payment_by_key(&new.key)? {
+        Some(known) => again(txn, known, new, held_until),
+        None => first(txn, new, held_until),
+    }
+}
+
+fn first(txn: &Txn<'_>, new: &NewPayment, held_until: Timestamp) -> Result<Reservation, LedgerError> {
+    if let Some(paid) = entitlement(txn, new)? {
+        let (unused, _) = txn.insert(
+            new,
+            First::Unused,
+            Timestamp(0),
+            &format!("unused: payment {} is served", paid.id.0),
+        )?;
+        return redeem(txn, paid, held_until, &format!("the payer came back with payment {}", unused.0));
+    }
+    if let Some(refusal) = uncovered(txn, new)? {
+        return Ok(Reservation::Refused(refusal));
+    }
+    let (id, reservation) = txn.insert(new, First::Reserved, held_until, "verified")?;
+    Ok(Reservation::Granted(Held::new(id, reservation)))
+}
+
+fn again(
+    txn: &Txn<'_>,
+    known: PaymentRecord,
+    new: &NewPayment,
+    held_until: Timestamp,
+) -> Result<Reservation, LedgerError> {
+    if (known.payee, known.amount) != (new.payee, new.amount) || !same_call(txn, known.id, new)? {
+        return refuse(Reason::TermsChanged, "this nonce came before with other terms");
+    }
+    let held = known.held_until > txn.now();
+    match (known.state(), known.delivery) {
+        (State::Waived, _) | (_, Delivery::Started | Delivery::Done) => {
+            refuse(Reason::AlreadyServed, "this payment was used before")
+        }
+        (State::Failed, _) => refuse(Reason::SettlementFailed, known.reason.unwrap_or_default()),
+        (_, Delivery::None) if held => refuse(Reason::InFlight, "another request holds this payment"),
+        (State::Reserved, Delivery::None) => {
+            match txn.follow::<Release>(known, "the hold ran out", unhold)? {
+                Ok(released) => retry(txn, released, new, held_until),
+                Err(_) => refuse(Reason::InFlight, "another request holds this payment"),
+            }
+        }
+        (State::Released, Delivery::None) => retry(txn, known, new, held_until),
+        (
+            State::Due | State::Submitting | State::Submitted | State::Included | State::Settled,
+            Delivery::None,
+        ) => {
+            if known.fingerprint == new.fingerprint {
+                redeem(txn, known, held_until, "the payer came back with this payment")
+            } else {
+                refuse(Reason::FingerprintMismatch, "it was paid for another request")
+            }
+        }
+    }
+}
+
+fn retry(
+    txn: &Txn<'_>,
+    released: PaymentRecord,
+    new: &NewPayment,
+    held_until: Timestamp,
+) -> Result<Reservation, LedgerError> {
+    if released.offer != new.offer {
+        return refuse(Reason::TermsChanged, "this nonce came before for another offer");
+    }
+    if released.reservation() > RETRIES {
+        return refuse(Reason::TooManyAttempts, "it was reserved and released too often");
+    }
+    if let Some(paid) = entitlement(txn, new)? {
+        return redeem(txn, paid, held_until, &format!("the payer came back with payment {}", released.id.0));
+    }
+    if let Some(refusal) = uncovered(txn, new)? {
+        return Ok(Reservation::Refused(refusal));
+    }
+    let retried = txn.follow::<Retry>(released, "verified again", |record| {
+        record.reservation += 1;
+        record.fingerprint = new.fingerprint;
+        record.held_until = held_until;
+        record.verified_block = new.verified_block;
+        record.reason = None;
+    })?;
+    match retried {
+        Ok(record) => Ok(Reservation::Granted(Held::new(record.id, record.reservation()))),
+        Err(_) => refuse(Reason::InFlight, "another request holds this payment"),
+    }
+}
+
+/// An undelivered payment of this payer for this very request that no request holds.
+fn entitlement(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<PaymentRecord>, LedgerError> {
+    let found = txn.payments(
+        select_payments!(
+            "payer = ?1 AND fingerprint = ?2 AND delivery = 0 AND state IN (2, 3, 4, 5, 6) \
+             AND held_until <= ?3 ORDER BY id LIMIT 1"
+        ),
+        params![new.key.payer.as_slice(), new.fingerprint.as_slice(), txn.now().0],
+    )?;
+    Ok(found.into_iter().next())
+}
+
+fn redeem(
+    txn: &Txn<'_>,
+    paid: PaymentRecord,
+    held_until: Timestamp,
+    why: &str,
+) -> Result<Reservation, LedgerError> {
+    let record = txn.amend(paid, why, |record| {
+        record.reservation += 1;
+        record.held_until = held_until;
+    })?;
+    Ok(Reservation::Entitled(Held::new(record.id, record.reservation()), Box::new(record)))
+}
+
+/// Why the payer's balance does not cover this payment and its other open ones, if so. Open is
+/// all that the balance, read at a block, does not show as spent yet.
+fn uncovered(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<Refusal>, LedgerError> {
+    let open = txn.all(
+        "SELECT amount FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 \
+         AND state IN (0, 2, 3, 4, 5) AND (state <> 5 OR block > ?4)",
+        params![
+            new.key.payer.as_slice(),
+            new.key.asset.as_slice(),
+            chain_code(new.key.chain),
+            number_code(new.verified_block)
+        ],
+        |row| amount(blob(row, 0)?),
+    )?;
+    let needed = open.into_iter().try_fold(new.amount, Amount::checked_add);
+    match needed {
+        Some(needed) if needed <= new.balance => Ok(None),
+        Some(needed) => Ok(Some(Refusal::new(
+            Reason::InsufficientBalance,
+            format!(
+                "the balance is {}, this and the payer's other open payments need {needed} atomic units",
+                new.balance
+            ),
+        ))),
+        None => Ok(Some(Refusal::new(Reason::InsufficientBalance, "the open payments exceed 256 bits"))),
+    }
+}
+
+fn same_call(txn: &Txn<'_>, id: PaymentId, new: &NewPayment) -> Result<bool, LedgerError> {
+    let same =
+        txn.one("SELECT call FROM payments WHERE id = ?1", [id.0], |row| Ok(blob(row, 0)? == &new.call[..]))?;
+    Ok(same.unwrap_or(false))
+}
+
+fn unhold(record: &mut PaymentRecord) {
+    record.held_until = Timestamp(0);
+}
+
+fn refuse(
+    reason: Reason,
+    detail: impl Into<std::borrow::Cow<'static, str>>,
+) -> Result<Reservation, LedgerError> {
+    Ok(Reservation::Refused(Refusal::new(reason, detail)))
+}

@@ -1,0 +1,206 @@
+//! The tables, their migrations, and the checks that run before a ledger is used.
+
+use crate::LedgerError;
+use rusqlite::{Connection, OpenFlags};
+use std::{path::Path, time::Duration};
+
+/// One step per schema version; never edited once released.
+const MIGRATIONS: &[&str] = &[r"
+CREATE TABLE ledger (id TEXT NOT NULL) STRICT;
+INSERT INTO ledger VALUES (lower(hex(randomblob(8))));
+
+CREATE TABLE payments (
+    id              INTEGER PRIMARY KEY,
+    chain           INTEGER NOT NULL,
+    asset           BLOB    NOT NULL,
+    method          INTEGER NOT NULL,
+    payer           BLOB    NOT NULL,
+    nonce           BLOB    NOT NULL,
+    payee           BLOB    NOT NULL,
+    amount          BLOB    NOT NULL,
+    call            BLOB    NOT NULL,
+    valid_before    INTEGER NOT NULL,
+    offer_namespace TEXT    NOT NULL,
+    offer_name      TEXT    NOT NULL,
+    state           INTEGER NOT NULL,
+    revision        INTEGER NOT NULL,
+    reservation     INTEGER NOT NULL,
+    delivery        INTEGER NOT NULL,
+    fingerprint     BLOB    NOT NULL,
+    held_until      INTEGER NOT NULL,
+    verified_block  INTEGER NOT NULL,
+    batch           INTEGER REFERENCES batches (id),
+    batch_cap       INTEGER NOT NULL DEFAULT 0,
+    retry_at        INTEGER NOT NULL DEFAULT 0,
+    reason          TEXT,
+    tx              BLOB,
+    block           INTEGER,
+    block_hash      BLOB,
+    block_time      INTEGER,
+    log_index       INTEGER,
+    created_at      INTEGER NOT NULL,
+    changed_at      INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX payment_key ON payments (nonce, payer, asset, chain, method);
+CREATE INDEX open_by_payer ON payments (payer, asset, chain) WHERE state IN (0, 2, 3, 4, 5);
+CREATE INDEX due ON payments (chain, retry_at) WHERE state = 2;
+CREATE INDEX moving ON payments (chain, state) WHERE state IN (3, 4, 5);
+CREATE INDEX reserved ON payments (held_until) WHERE state = 0;
+CREATE INDEX entitled ON payments (payer, fingerprint) WHERE delivery = 0 AND state IN (2, 3, 4, 5, 6);
+CREATE INDEX exposed_by_offer ON payments (offer_namespace, offer_name) WHERE delivery <> 0 AND state IN (2, 3, 4);
+CREATE INDEX by_batch ON payments (batch) WHERE batch IS NOT NULL;
+
+CREATE TABLE events (
+    payment    INTEGER NOT NULL,
+    revision   INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    who        TEXT    NOT NULL,
+    state_from INTEGER,
+    state_to   INTEGER NOT NULL,
+    delivery   INTEGER NOT NULL,
+    why        TEXT    NOT NULL,
+    PRIMARY KEY (payment, revision)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE leases (
+    chain      INTEGER NOT NULL,
+    settler    BLOB    NOT NULL,
+    holder     TEXT    NOT NULL,
+    epoch      INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (chain, settler)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE batches (
+    id         INTEGER PRIMARY KEY,
+    chain      INTEGER NOT NULL,
+    settler    BLOB    NOT NULL,
+    nonce      INTEGER NOT NULL,
+    state      INTEGER NOT NULL,
+    block      INTEGER,
+    block_hash BLOB,
+    tx         BLOB,
+    created_at INTEGER NOT NULL,
+    UNIQUE (chain, settler, nonce)
+) STRICT;
+CREATE INDEX live_batches ON batches (chain, settler) WHERE state IN (0, 1);
+
+CREATE TABLE attempts (
+    batch      INTEGER NOT NULL REFERENCES batches (id),
+    attempt    INTEGER NOT NULL,
+    epoch      INTEGER NOT NULL,
+    hash       BLOB    NOT NULL,
+    raw        BLOB    NOT NULL,
+    max_fee    BLOB    NOT NULL,
+    tip        BLOB    NOT NULL,
+    created_at INTEGER NOT NULL,
+    taken_at   INTEGER,
+    PRIMARY KEY (batch, attempt)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE scans (
+    chain INTEGER PRIMARY KEY,
+    block INTEGER NOT NULL
+) STRICT;
+"];
+
+/// Where a ledger's database lives.
+#[derive(Clone, Debug)]
+pub enum Place<'a> {
+    File(&'a Path),
+    /// For tests: gone with the last handle.
+    Memory,
+}
+
+impl Place<'_> {
+    fn shown(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Memory => ":memory:".to_owned(),
+        }
+    }
+}
+
+/// How long a writer waits for another process's commit.
+const BUSY: Duration = Duration::from_secs(10);
+
+pub(crate) fn open(place: &Place<'_>) -> Result<Connection, LedgerError> {
+    let shown = place.shown();
+    let failed = |error: rusqlite::Error| LedgerError::Open { path: shown.clone(), why: error.to_string() };
+    let mut db = match place {
+        Place::File(path) => Connection::open(path),
+        Place::Memory => Connection::open_in_memory(),
+    }
+    .map_err(failed)?;
+    db.busy_timeout(BUSY).map_err(failed)?;
+    db.set_prepared_statement_cache_capacity(128);
+    if matches!(place, Place::File(_)) {
+        configure(&db, &shown)?;
+    }
+    migrate(&mut db, &shown)?;
+    Ok(db)
+}
+
+/// Opens an existing ledger for reading only: no migration, no recovery, no write.
+pub(crate) fn open_read_only(path: &Path) -> Result<Connection, LedgerError> {
+    let shown = path.display().to_string();
+    let failed = |error: rusqlite::Error| LedgerError::Open { path: shown.clone(), why: error.to_string() };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+    db.busy_timeout(BUSY).map_err(failed)?;
+    match version(&db).map_err(failed)? {
+        found if found > known() => Err(LedgerError::NewerSchema { path: shown, found, known: known() }),
+        found if found < known() => Err(LedgerError::Open {
+            path: shown,
+            why: format!("its schema is {found}; start the verifier once to bring it to {}", known()),
+        }),
+        _ => Ok(db),
+    }
+}
+
+/// WAL and a sync at every commit, asserted rather than hoped for: some file systems and builds
+/// ignore the pragma silently.
+fn configure(db: &Connection, shown: &str) -> Result<(), LedgerError> {
+    let refused = |why: String| LedgerError::Open { path: shown.to_owned(), why };
+    let failed = |error: rusqlite::Error| refused(error.to_string());
+    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
+    if mode != "wal" {
+        return Err(refused(format!("its journal mode is {mode}, and it cannot be set to wal")));
+    }
+    db.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000;",
+    )
+    .map_err(failed)?;
+    let synchronous: i64 = db.query_row("PRAGMA synchronous", [], |row| row.get(0)).map_err(failed)?;
+    if synchronous != 2 {
+        return Err(refused(format!("synchronous is {synchronous}, and it cannot be set to FULL")));
+    }
+    let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+    if verdict != "ok" {
+        return Err(LedgerError::Damaged { path: shown.to_owned(), why: verdict });
+    }
+    Ok(())
+}
+
+fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+fn version(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn migrate(db: &mut Connection, shown: &str) -> Result<(), LedgerError> {
+    let failed =
+        |error: rusqlite::Error| LedgerError::Open { path: shown.to_owned(), why: error.to_string() };
+    let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+    let found = version(&tx).map_err(failed)?;
+    if found > known() {
+        return Err(LedgerError::NewerSchema { path: shown.to_owned(), found, known: known() });
+    }
+    for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        tx.execute_batch(step).map_err(failed)?;
+    }
+    tx.pragma_update(None, "user_version", known()).map_err(failed)?;
+    tx.commit().map_err(failed)
+}

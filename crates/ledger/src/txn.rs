@@ -1,0 +1,376 @@
+//! Reading and changing payments inside one transaction. The only place that writes a state.
+
+use crate::{
+    BatchId, Delivery, Event, Inclusion, LedgerError, NewPayment, PaymentId, PaymentRecord, State, Timestamp,
+    state::Arrow,
+};
+use alloy_primitives::{Address, B256, U256};
+use obol_core::{Amount, ChainId, OfferId, PaymentKey, TransferMethod};
+use rusqlite::{OptionalExtension, Params, Row, Transaction, params};
+use std::cell::RefCell;
+
+pub(crate) struct Txn<'a> {
+    tx: &'a Transaction<'a>,
+    now: Timestamp,
+    who: &'a str,
+    touched: RefCell<Vec<PaymentId>>,
+}
+
+/// `SELECT` of a payment in the order in which [`read_payment`] reads it, up to this condition.
+macro_rules! select_payments {
+    ($condition:literal) => {
+        concat!(
+            "SELECT id, chain, asset, method, payer, nonce, payee, amount, valid_before, offer_namespace, \
+             offer_name, state, revision, reservation, delivery, fingerprint, held_until, verified_block, \
+             batch, batch_cap, retry_at, reason, tx, block, block_hash, block_time, log_index, created_at, \
+             changed_at FROM payments WHERE ",
+            $condition
+        )
+    };
+}
+pub(crate) use select_payments;
+
+impl<'a> Txn<'a> {
+    pub(crate) fn new(tx: &'a Transaction<'a>, now: Timestamp, who: &'a str) -> Self {
+        Self { tx, now, who, touched: RefCell::default() }
+    }
+
+    pub(crate) fn into_touched(self) -> Vec<PaymentId> {
+        self.touched.into_inner()
+    }
+
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub(crate) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, LedgerError> {
+        Ok(self.tx.prepare_cached(sql)?.execute(params)?)
+    }
+
+    pub(crate) fn last_insert(&self) -> i64 {
+        self.tx.last_insert_rowid()
+    }
+
+    /// All rows of a query, each read by `read`.
+    pub(crate) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, LedgerError>,
+    ) -> Result<Vec<T>, LedgerError> {
+        let mut statement = self.tx.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        let mut all = Vec::new();
+        while let Some(row) = rows.next()? {
+            all.push(read(row)?);
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> Result<T, LedgerError>,
+    ) -> Result<Option<T>, LedgerError> {
+        let mut statement = self.tx.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        rows.next()?.map(read).transpose()
+    }
+
+    /// The payments of a query made by `select_payments!`.
+    pub(crate) fn payments(&self, sql: &str, params: impl Params) -> Result<Vec<PaymentRecord>, LedgerError> {
+        self.all(sql, params, read_payment)
+    }
+
+    pub(crate) fn payment(&self, id: PaymentId) -> Result<Option<PaymentRecord>, LedgerError> {
+        self.one(select_payments!("id = ?1"), [id.0], read_payment)
+    }
+
+    pub(crate) fn payment_by_key(&self, key: &PaymentKey) -> Result<Option<PaymentRecord>, LedgerError> {
+        self.one(
+            select_payments!("nonce = ?1 AND payer = ?2 AND asset = ?3 AND chain = ?4 AND method = ?5"),
+            params![
+                key.nonce.as_slice(),
+                key.payer.as_slice(),
+                key.asset.as_slice(),
+                chain_code(key.chain),
+                method_code(key.method)
+            ],
+            read_payment,
+        )
+    }
+
+    /// Writes a new row in its first state, which is `Reserved`, or `Released` when it will
+    /// never be used because its payer is served on an earlier payment.
+    pub(crate) fn insert(
+        &self,
+        new: &NewPayment,
+        first: First,
+        held_until: Timestamp,
+        why: &str,
+    ) -> Result<(PaymentId, i64), LedgerError> {
+        let (state, reservation) = match first {
+            First::Reserved => (State::Reserved, 1),
+            First::Unused => (State::Released, 0),
+        };
+        let key = &new.key;
+        self.execute(
+            "INSERT INTO payments (chain, asset, method, payer, nonce, payee, amount, call, valid_before, \
+             offer_namespace, offer_name, state, revision, reservation, delivery, fingerprint, held_until, \
+             verified_block, created_at, changed_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1, ?13, 0, ?14, ?15, ?16, ?17, ?17)",
+            params![
+                chain_code(key.chain),
+                key.asset.as_slice(),
+                method_code(key.method),
+                key.payer.as_slice(),
+                key.nonce.as_slice(),
+                new.payee.as_slice(),
+                amount_code(new.amount),
+                &new.call[..],
+                new.valid_before,
+                new.offer.namespace,
+                new.offer.name,
+                state.code(),
+                reservation,
+                new.fingerprint.as_slice(),
+                held_until.0,
+                number_code(new.verified_block),
+                self.now.0,
+            ],
+        )?;
+        let id = PaymentId(self.last_insert());
+        self.event(id, 1, None, state, Delivery::None, why)?;
+        Ok((id, reservation))
+    }
+
+    /// Follows an arrow: changes the state, applies `change` to the rest of the row and leaves
+    /// an event. `Err` gives the row back untouched when the arrow does not start at its state.
+    pub(crate) fn follow<A: Arrow>(
+        &self,
+        record: PaymentRecord,
+        why: &str,
+        change: impl FnOnce(&mut PaymentRecord),
+    ) -> Result<Result<PaymentRecord, PaymentRecord>, LedgerError> {
+        if !A::FROM.contains(&record.state) {
+            return Ok(Err(record));
+        }
+        let from = record.state;
+        let mut next = record;
+        change(&mut next);
+        next.state = A::TO;
+        self.store(&mut next, from, why)?;
+        Ok(Ok(next))
+    }
+
+    /// Changes anything but the state, and leaves an event.
+    pub(crate) fn amend(
+        &self,
+        record: PaymentRecord,
+        why: &str,
+        change: impl FnOnce(&mut PaymentRecord),
+    ) -> Result<PaymentRecord, LedgerError> {
+        let state = record.state;
+        let mut next = record;
+        change(&mut next);
+        next.state = state;
+        self.store(&mut next, state, why)?;
+        Ok(next)
+    }
+
+    fn store(&self, next: &mut PaymentRecord, from: State, why: &str) -> Result<(), LedgerError> {
+        let inclusion = next.inclusion;
+        let changed = self.execute(
+            "UPDATE payments SET state = ?3, revision = ?2 + 1, reservation = ?4, delivery = ?5, \
+             fingerprint = ?6, held_until = ?7, batch = ?8, batch_cap = ?9, retry_at = ?10, reason = ?11, \
+             tx = ?12, block = ?13, block_hash = ?14, block_time = ?15, log_index = ?16, changed_at = ?17, \
+             verified_block = ?18 WHERE id = ?1 AND revision = ?2",
+            params![
+                next.id.0,
+                next.revision,
+                next.state.code(),
+                next.reservation,
+                next.delivery.code(),
+                next.fingerprint.as_slice(),
+                next.held_until.0,
+                next.batch.map(|batch| batch.0),
+                next.batch_cap,
+                next.retry_at.0,
+                next.reason,
+                inclusion.map(|i| i.tx.to_vec()),
+                inclusion.map(|i| number_code(i.block)),
+                inclusion.map(|i| i.block_hash.to_vec()),
+                inclusion.map(|i| i.block_time),
+                inclusion.map(|i| number_code(i.log_index)),
+                self.now.0,
+                number_code(next.verified_block),
+            ],
+        )?;
+        if changed != 1 {
+            return Err(LedgerError::Corrupt(format!("payment {} changed under a write lock", next.id.0)));
+        }
+        next.revision += 1;
+        next.changed_at = self.now;
+        self.event(next.id, next.revision, Some(from), next.state, next.delivery, why)?;
+        self.touched.borrow_mut().push(next.id);
+        Ok(())
+    }
+
+    fn event(
+        &self,
+        payment: PaymentId,
+        revision: i64,
+        from: Option<State>,
+        to: State,
+        delivery: Delivery,
+        why: &str,
+    ) -> Result<(), LedgerError> {
+        self.execute(
+            "INSERT INTO events (payment, revision, at, who, state_from, state_to, delivery, why) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                payment.0,
+                revision,
+                self.now.0,
+                self.who,
+                from.map(State::code),
+                to.code(),
+                delivery.code(),
+                why
+            ],
+        )?;
+        Ok(())
+    }
+
+    pub(crate) fn events(&self, payment: PaymentId) -> Result<Vec<Event>, LedgerError> {
+        self.all(
+            "SELECT revision, at, who, state_from, state_to, delivery, why FROM events \
+             WHERE payment = ?1 ORDER BY revision",
+            [payment.0],
+            |row| {
+                Ok(Event {
+                    revision: row.get(0)?,
+                    at: Timestamp(row.get(1)?),
+                    who: row.get(2)?,
+                    from: row.get::<_, Option<i64>>(3)?.map(state).transpose()?,
+                    to: state(row.get(4)?)?,
+                    delivery: delivery(row.get(5)?)?,
+                    why: row.get(6)?,
+                })
+            },
+        )
+    }
+
+    pub(crate) fn ledger_id(&self) -> Result<String, LedgerError> {
+        let id = self.tx.query_row("SELECT id FROM ledger", [], |row| row.get(0)).optional()?;
+        id.ok_or_else(|| LedgerError::Corrupt("the ledger has no id".to_owned()))
+    }
+}
+
+/// The state in which a row is born.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    Reserved,
+    Unused,
+}
+
+pub(crate) fn chain_code(chain: ChainId) -> i64 {
+    chain.reference().cast_signed()
+}
+
+pub(crate) fn chain(code: i64) -> ChainId {
+    ChainId::new(code.cast_unsigned())
+}
+
+pub(crate) fn number_code(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn number(code: i64) -> Result<u64, LedgerError> {
+    u64::try_from(code).map_err(|_| LedgerError::Corrupt(format!("a negative number: {code}")))
+}
+
+pub(crate) fn amount_code(amount: Amount) -> [u8; 32] {
+    amount.atomic().to_be_bytes()
+}
+
+pub(crate) fn amount(bytes: &[u8]) -> Result<Amount, LedgerError> {
+    word(bytes).map(|word| Amount::from_atomic(U256::from_be_bytes(word.0)))
+}
+
+pub(crate) fn word(bytes: &[u8]) -> Result<B256, LedgerError> {
+    B256::try_from(bytes).map_err(|_| LedgerError::Corrupt(format!("{} bytes, not 32", bytes.len())))
+}
+
+pub(crate) fn account(bytes: &[u8]) -> Result<Address, LedgerError> {
+    Address::try_from(bytes).map_err(|_| LedgerError::Corrupt(format!("{} bytes, not 20", bytes.len())))
+}
+
+const fn method_code(method: TransferMethod) -> i64 {
+    match method {
+        TransferMethod::Eip3009 => 0,
+        TransferMethod::Permit2 => 1,
+    }
+}
+
+fn method(code: i64) -> Result<TransferMethod, LedgerError> {
+    match code {
+        0 => Ok(TransferMethod::Eip3009),
+        1 => Ok(TransferMethod::Permit2),
+        code => Err(LedgerError::Corrupt(format!("transfer method {code}"))),
+    }
+}
+
+fn state(code: i64) -> Result<State, LedgerError> {
+    State::from_code(code).ok_or_else(|| LedgerError::Corrupt(format!("payment state {code}")))
+}
+
+fn delivery(code: i64) -> Result<Delivery, LedgerError> {
+    Delivery::from_code(code).ok_or_else(|| LedgerError::Corrupt(format!("delivery {code}")))
+}
+
+pub(crate) fn blob<'r>(row: &'r Row<'_>, index: usize) -> Result<&'r [u8], LedgerError> {
+    row.get_ref(index)?.as_blob().map_err(|error| LedgerError::Corrupt(error.to_string()))
+}
+
+pub(crate) fn read_payment(row: &Row<'_>) -> Result<PaymentRecord, LedgerError> {
+    let inclusion = match row.get::<_, Option<i64>>(23)? {
+        None => None,
+        Some(block) => Some(Inclusion {
+            tx: word(blob(row, 22)?)?,
+            block: number(block)?,
+            block_hash: word(blob(row, 24)?)?,
+            block_time: row.get(25)?,
+            log_index: number(row.get(26)?)?,
+        }),
+    };
+    Ok(PaymentRecord {
+        id: PaymentId(row.get(0)?),
+        key: PaymentKey {
+            chain: chain(row.get(1)?),
+            asset: account(blob(row, 2)?)?,
+            method: method(row.get(3)?)?,
+            payer: account(blob(row, 4)?)?,
+            nonce: word(blob(row, 5)?)?,
+        },
+        payee: account(blob(row, 6)?)?,
+        amount: amount(blob(row, 7)?)?,
+        valid_before: row.get(8)?,
+        offer: OfferId { namespace: row.get(9)?, name: row.get(10)? },
+        state: state(row.get(11)?)?,
+        revision: row.get(12)?,
+        reservation: row.get(13)?,
+        delivery: delivery(row.get(14)?)?,
+        fingerprint: word(blob(row, 15)?)?,
+        held_until: Timestamp(row.get(16)?),
+        verified_block: number(row.get(17)?)?,
+        batch: row.get::<_, Option<i64>>(18)?.map(BatchId),
+        batch_cap: row.get(19)?,
+        retry_at: Timestamp(row.get(20)?),
+        reason: row.get(21)?,
+        inclusion,
+        created_at: Timestamp(row.get(27)?),
+        changed_at: Timestamp(row.get(28)?),
+    })
+}

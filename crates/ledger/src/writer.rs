@@ -1,0 +1,241 @@
+//! The one thread that writes. Operations that arrive while a commit is being synced share the
+//! next commit: that is all there is to group commit.
+
+use crate::{Clock, LedgerError, PaymentId, op::Op, txn::Txn};
+use rusqlite::{Connection, TransactionBehavior};
+use std::{
+    collections::HashMap,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::sync::oneshot;
+
+/// Called with the commit's result; only then does the caller learn what happened.
+type Finish = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
+
+/// Runs inside the transaction.
+type Work = Box<dyn FnOnce(&Txn<'_>) -> Result<Finish, LedgerError> + Send>;
+
+/// Told when the transaction could not even start, or an earlier operation of the group failed.
+type Abandon = oneshot::Sender<LedgerError>;
+
+enum Message {
+    Write {
+        op: Op,
+        work: Work,
+        abandon: Abandon,
+    },
+    /// Wakes `waker` when the payment changes, in this process or another.
+    Watch {
+        payment: PaymentId,
+        waker: oneshot::Sender<()>,
+    },
+}
+
+/// Operations waiting for the writer: above this the ledger is overloaded and callers wait for
+/// room. Two groups' worth.
+const QUEUE: usize = 2 * GROUP;
+
+/// Operations in one commit: bounds how long the first of a group waits for the last.
+const GROUP: usize = 1024;
+
+/// How often another process's commits are looked for while somebody watches a payment.
+const PEEK: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    queue: SyncSender<Message>,
+}
+
+impl Writer {
+    pub(crate) fn start(
+        db: Connection,
+        clock: Clock,
+        who: String,
+    ) -> Result<(Self, JoinHandle<()>), LedgerError> {
+        let (queue, inbox) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || Loop { db, clock, who, watched: HashMap::new(), data_version: 0 }.run(&inbox))
+            .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        Ok((Self { queue }, thread))
+    }
+
+    /// Runs `work` in a transaction and returns what it returned once that is durable.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        op: Op,
+        work: impl FnOnce(&Txn<'_>) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        let (abandon, abandoned) = oneshot::channel();
+        let work: Work = Box::new(move |txn| {
+            let value = work(txn)?;
+            Ok(Box::new(move |committed: Result<(), LedgerError>| {
+                // The caller may have gone; what is committed stays committed.
+                let _ = reply.send(committed.map(|()| value));
+            }))
+        });
+        self.send(Message::Write { op, work, abandon }).await?;
+        match answer.await {
+            Ok(result) => result,
+            Err(_) => Err(abandoned.await.unwrap_or_else(|_| gone())),
+        }
+    }
+
+    pub(crate) async fn watch(&self, payment: PaymentId) -> Result<oneshot::Receiver<()>, LedgerError> {
+        let (waker, woken) = oneshot::channel();
+        self.send(Message::Watch { payment, waker }).await?;
+        Ok(woken)
+    }
+
+    async fn send(&self, message: Message) -> Result<(), LedgerError> {
+        let mut message = message;
+        loop {
+            match self.queue.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(std::sync::mpsc::TrySendError::Disconnected(_)) => return Err(gone()),
+                Err(std::sync::mpsc::TrySendError::Full(back)) => {
+                    message = back;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    }
+}
+
+fn gone() -> LedgerError {
+    LedgerError::Unavailable("its writer has stopped".to_owned())
+}
+
+struct Loop {
+    db: Connection,
+    clock: Clock,
+    who: String,
+    watched: HashMap<PaymentId, Vec<oneshot::Sender<()>>>,
+    data_version: i64,
+}
+
+impl Loop {
+    fn run(mut self, inbox: &Receiver<Message>) {
+        loop {
+            let first = if self.watched.is_empty() {
+                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                inbox.recv_timeout(PEEK)
+            };
+            match first {
+                Ok(message) => self.group(message, inbox),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.peek();
+        }
+    }
+
+    /// Wakes everybody when another process has committed: they look for themselves.
+    fn peek(&mut self) {
+        if self.watched.is_empty() {
+            return;
+        }
+        let version = self.db.pragma_query_value(None, "data_version", |row| row.get(0));
+        match version {
+            Ok(version) if version == self.data_version => {}
+            Ok(version) => {
+                self.data_version = version;
+                for (_, wakers) in self.watched.drain() {
+                    wakers.into_iter().for_each(wake);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for other processes' commits"),
+        }
+    }
+
+    fn group(&mut self, first: Message, inbox: &Receiver<Message>) {
+        let mut next = Some(first);
+        let mut writes = Vec::new();
+        while let Some(message) = next {
+            match message {
+                Message::Watch { payment, waker } => {
+                    self.watched.retain(|_, wakers| {
+                        wakers.retain(|waker| !waker.is_closed());
+                        !wakers.is_empty()
+                    });
+                    self.watched.entry(payment).or_default().push(waker);
+                }
+                Message::Write { op, work, abandon } => writes.push((op, work, abandon)),
+            }
+            next = if writes.len() < GROUP { inbox.try_recv().ok() } else { None };
+        }
+        if !writes.is_empty() {
+            self.commit(writes);
+        }
+    }
+
+    fn commit(&mut self, writes: Vec<(Op, Work, Abandon)>) {
+        let mut done = Vec::with_capacity(writes.len());
+        let mut queued;
+        let result = {
+            let reads_only = writes.iter().all(|(op, ..)| *op == Op::Read);
+            queued = writes.into_iter();
+            let begun = self.db.transaction_with_behavior(match reads_only {
+                true => TransactionBehavior::Deferred,
+                false => TransactionBehavior::Immediate,
+            });
+            match begun.map_err(LedgerError::from) {
+                Ok(tx) => {
+                    let txn = Txn::new(&tx, self.clock.now(), &self.who);
+                    let ran = run_all(&txn, &mut queued, &mut done);
+                    let touched = txn.into_touched();
+                    ran.and_then(|()| {
+                        done.iter().for_each(|(op, ..)| obol_stop::reach(op.before_commit()));
+                        tx.commit().map_err(LedgerError::from)
+                    })
+                    .map(|()| touched)
+                }
+                Err(error) => Err(error),
+            }
+        };
+        match result {
+            Ok(touched) => {
+                done.iter().for_each(|(op, ..)| obol_stop::reach(op.after_commit()));
+                done.into_iter().for_each(|(_, finish, _)| finish(Ok(())));
+                for wakers in touched.iter().filter_map(|payment| self.watched.remove(payment)) {
+                    wakers.into_iter().for_each(wake);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the ledger could not commit; nothing of this group is stored");
+                done.into_iter().for_each(|(_, finish, _)| finish(Err(error.clone())));
+                queued.for_each(|(_, _, abandon)| {
+                    let _ = abandon.send(error.clone());
+                });
+            }
+        }
+    }
+}
+
+/// Runs the queued operations until one fails. The failed one and those after it are told
+/// through their `abandon`; the whole group is rolled back.
+fn run_all(
+    txn: &Txn<'_>,
+    queued: &mut std::vec::IntoIter<(Op, Work, Abandon)>,
+    done: &mut Vec<(Op, Finish, Abandon)>,
+) -> Result<(), LedgerError> {
+    for (op, work, abandon) in queued.by_ref() {
+        match work(txn) {
+            Ok(finish) => done.push((op, finish, abandon)),
+            Err(error) => {
+                let _ = abandon.send(error.clone());
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whoever stopped waiting need not be told.
+fn wake(waker: oneshot::Sender<()>) {
+    let _ = waker.send(());
+}
