@@ -1,6 +1,24 @@
 //! Everything that touches an EVM chain: typed data, signatures, token reads, settlement
 //! transactions. The only crate that names alloy's RPC client.
 
+pub mod abi;
+mod chain_rpc;
+mod check;
+mod key;
+mod reads;
 mod rpc;
+mod settle_call;
+mod signature;
+mod transaction;
+mod transfers;
+pub mod typed;
 
+pub use chain_rpc::{Block, BlockTag, Log, Receipt};
+pub use check::{CheckError, check_asset, check_chain};
+pub use key::{Key, KeyError};
+pub use reads::{Answer, NonceState, PayerCode, Question, Reads};
 pub use rpc::{EndpointError, Rpc, RpcError};
+pub use settle_call::{Simulated, TokenCall, batch_call, transfer_call};
+pub use signature::{Ecdsa, PayerSignature, SignatureError};
+pub use transaction::{Fees, SignedTransaction, sign_call, sign_filler};
+pub use transfers::{AuthorizationEvent, AuthorizedTransfer, PlainTransfer, authorized_transfers};

@@ -1,0 +1,155 @@
+//! The node's answers, reduced to what obol needs. Unknown fields and transaction types of
+//! other chains pass.
+
+use crate::{Rpc, RpcError};
+use alloy_primitives::{Address, B256, Bytes, U64, U256};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Log {
+    pub address: Address,
+    pub topics: Vec<B256>,
+    pub data: Bytes,
+    pub block_number: U64,
+    pub block_hash: B256,
+    pub transaction_hash: B256,
+    pub log_index: U64,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    pub transaction_hash: B256,
+    pub block_number: U64,
+    pub block_hash: B256,
+    pub status: U64,
+    pub logs: Vec<Log>,
+    pub gas_used: U64,
+    #[serde(default)]
+    pub effective_gas_price: U256,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Block {
+    pub number: U64,
+    pub hash: B256,
+    pub timestamp: U64,
+    pub base_fee_per_gas: Option<U256>,
+}
+
+/// A block by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockTag {
+    Latest,
+    Safe,
+    Finalized,
+    Number(u64),
+}
+
+impl Serialize for BlockTag {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Latest => serializer.serialize_str("latest"),
+            Self::Safe => serializer.serialize_str("safe"),
+            Self::Finalized => serializer.serialize_str("finalized"),
+            Self::Number(number) => U64::from(*number).serialize(serializer),
+        }
+    }
+}
+
+/// `eth_call` without value.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CallRequest<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<Address>,
+    pub(crate) to: Address,
+    pub(crate) data: &'a Bytes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gas: Option<U64>,
+}
+
+impl Rpc {
+    pub async fn chain_id(&self) -> Result<u64, RpcError> {
+        self.call::<_, U64>("eth_chainId", ()).await.map(|id| id.to())
+    }
+
+    /// The block, if the node knows it.
+    pub async fn block(&self, tag: BlockTag) -> Result<Option<Block>, RpcError> {
+        self.call("eth_getBlockByNumber", (tag, false)).await
+    }
+
+    pub async fn latest_block(&self) -> Result<Block, RpcError> {
+        self.block(BlockTag::Latest).await?.ok_or_else(|| RpcError::Malformed("no latest block".to_owned()))
+    }
+
+    pub async fn receipt(&self, tx: B256) -> Result<Option<Receipt>, RpcError> {
+        self.call("eth_getTransactionReceipt", (tx,)).await
+    }
+
+    /// Several receipts in one request; `None` where the node has none.
+    pub async fn receipts(&self, txs: &[B256]) -> Result<Vec<Option<Receipt>>, RpcError> {
+        let mut batch = self.batch();
+        let mut waiters = Vec::with_capacity(txs.len());
+        for tx in txs {
+            waiters.push(batch.add_call::<_, Option<Receipt>>("eth_getTransactionReceipt", &(tx,))?);
+        }
+        if waiters.is_empty() {
+            return Ok(Vec::new());
+        }
+        batch.send().await?;
+        let mut receipts = Vec::with_capacity(waiters.len());
+        for waiter in waiters {
+            receipts.push(waiter.await?);
+        }
+        Ok(receipts)
+    }
+
+    /// How many transactions of the account are in blocks up to `tag`.
+    pub async fn transaction_count(&self, account: Address, tag: BlockTag) -> Result<u64, RpcError> {
+        self.call::<_, U64>("eth_getTransactionCount", (account, tag)).await.map(|count| count.to())
+    }
+
+    pub async fn balance(&self, account: Address) -> Result<U256, RpcError> {
+        self.call("eth_getBalance", (account, BlockTag::Latest)).await
+    }
+
+    pub async fn code(&self, account: Address) -> Result<Bytes, RpcError> {
+        self.call("eth_getCode", (account, BlockTag::Latest)).await
+    }
+
+    /// Reads a contract at the head.
+    pub async fn eth_call(&self, to: Address, data: &Bytes, gas: Option<u64>) -> Result<Bytes, RpcError> {
+        let request = CallRequest { from: None, to, data, gas: gas.map(U64::from) };
+        self.call("eth_call", (request, BlockTag::Latest)).await
+    }
+
+    pub async fn estimate_gas(&self, from: Address, to: Address, data: &Bytes) -> Result<u64, RpcError> {
+        let request = CallRequest { from: Some(from), to, data, gas: None };
+        self.call::<_, U64>("eth_estimateGas", (request,)).await.map(|gas| gas.to())
+    }
+
+    /// Gives signed bytes to the node.
+    pub async fn send_raw(&self, raw: &Bytes) -> Result<B256, RpcError> {
+        self.call("eth_sendRawTransaction", (raw,)).await
+    }
+
+    /// Logs of a contract; an inner `None` matches any topic.
+    pub async fn logs(
+        &self,
+        address: Address,
+        topics: &[Option<Vec<B256>>],
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<Log>, RpcError> {
+        let filter = json!({
+            "address": address,
+            "topics": topics,
+            "fromBlock": U64::from(from),
+            "toBlock": U64::from(to),
+        });
+        self.call("eth_getLogs", (filter,)).await
+    }
+}
