@@ -120,6 +120,29 @@ impl Rpc {
         self.call("eth_getCode", (account, BlockTag::Latest)).await
     }
 
+    /// The code of several accounts in one request.
+    pub async fn codes(&self, accounts: &[Address]) -> Result<Vec<Bytes>, RpcError> {
+        let mut batch = self.batch();
+        let mut waiters = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            waiters.push(batch.add_call::<_, Bytes>("eth_getCode", &(account, BlockTag::Latest))?);
+        }
+        if waiters.is_empty() {
+            return Ok(Vec::new());
+        }
+        batch.send().await?;
+        let mut codes = Vec::with_capacity(waiters.len());
+        for waiter in waiters {
+            codes.push(waiter.await?);
+        }
+        Ok(codes)
+    }
+
+    /// The tip that the node suggests, in wei per gas.
+    pub async fn suggested_tip(&self) -> Result<u128, RpcError> {
+        self.call::<_, U256>("eth_maxPriorityFeePerGas", ()).await.map(|tip| tip.saturating_to())
+    }
+
     /// Reads a contract at the head.
     pub async fn eth_call(&self, to: Address, data: &Bytes, gas: Option<u64>) -> Result<Bytes, RpcError> {
         let request = CallRequest { from: None, to, data, gas: gas.map(U64::from) };

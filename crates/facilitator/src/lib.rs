@@ -1,1 +1,15 @@
+//! Verification and settlement of payments, in-process.
+//!
+//! [`Facilitator::verify`] decides whether a payment is good, reading the chain but writing
+//! nothing. Each chain has one [`settler`] task: it takes what the ledger says is due, and
+//! tells the ledger what the chain shows.
 
+mod desk;
+mod limits;
+mod settler;
+mod verify;
+
+pub use desk::{ChainSetup, Facilitator};
+pub use limits::{GasCeilings, Timing};
+pub use settler::SettlerState;
+pub use verify::{Terms, Verified};

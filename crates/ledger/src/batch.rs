@@ -4,7 +4,7 @@ use crate::{
     BatchId, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     op::Op,
     state::{Redue, Submit, Take},
-    txn::{Txn, amount, amount_code, blob, chain_code, number, number_code, select_payments, word},
+    txn::{Txn, account, amount, amount_code, blob, chain_code, number, number_code, select_payments, word},
 };
 use alloy_primitives::{Address, B256, Bytes};
 use obol_core::{Amount, ChainId};
@@ -210,6 +210,20 @@ impl Ledger {
     /// Batches whose outcome is not final, in the order of their nonces.
     pub async fn live_batches(&self, settler: Settler) -> Result<Vec<LiveBatch>, LedgerError> {
         self.writer.write(Op::Read, move |txn| live_batches(txn, settler)).await
+    }
+
+    /// The token calls that a batch still has to make, as (token, call): none when all its
+    /// payments were settled otherwise.
+    pub async fn batch_calls(&self, batch: BatchId) -> Result<Vec<(Address, Bytes)>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                txn.all(
+                    "SELECT asset, call FROM payments WHERE batch = ?1 AND state IN (3, 4) ORDER BY id",
+                    [batch.0],
+                    |row| Ok((account(blob(row, 0)?)?, Bytes::copy_from_slice(blob(row, 1)?))),
+                )
+            })
+            .await
     }
 
     /// No attempt of this batch can ever be mined: its nonce was used by something else.

@@ -25,7 +25,7 @@ pub use error::LedgerError;
 pub use evidence::MinedBatch;
 pub use held::Held;
 pub use hold::{Lost, Owing};
-pub use query::{Earning, Outcome};
+pub use query::{Earning, Outcome, Payee};
 pub use record::{BatchId, Event, Inclusion, NewPayment, PaymentId, PaymentRecord};
 pub use reserve::Reservation;
 pub use schema::Place;

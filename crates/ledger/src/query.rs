@@ -25,6 +25,15 @@ pub struct Earning {
     pub final_amount: Amount,
 }
 
+/// An account that payments of an asset are made out to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payee {
+    pub asset: Address,
+    pub payee: Address,
+    /// The block at which the first payment to it was verified.
+    pub since: u64,
+}
+
 /// How a payment ended, or how far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -104,6 +113,25 @@ impl Ledger {
     /// The chains that have payments here.
     pub async fn chains(&self) -> Result<Vec<ChainId>, LedgerError> {
         self.writer.write(Op::Read, chains).await
+    }
+
+    /// Who was ever to be paid on a chain, in which asset, and the first block that can matter.
+    pub async fn payees(&self, chain: ChainId) -> Result<Vec<Payee>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                txn.all(
+                    "SELECT asset, payee, since FROM payees WHERE chain = ?1",
+                    [chain_code(chain)],
+                    |row| {
+                        Ok(Payee {
+                            asset: account(blob(row, 0)?)?,
+                            payee: account(blob(row, 1)?)?,
+                            since: crate::txn::number(row.get(2)?)?,
+                        })
+                    },
+                )
+            })
+            .await
     }
 
     /// Payments that are owed and not on the chain yet.

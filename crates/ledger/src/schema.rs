@@ -50,6 +50,14 @@ CREATE INDEX entitled ON payments (payer, fingerprint) WHERE delivery = 0 AND st
 CREATE INDEX exposed_by_offer ON payments (offer_namespace, offer_name) WHERE delivery <> 0 AND state IN (2, 3, 4);
 CREATE INDEX by_batch ON payments (batch) WHERE batch IS NOT NULL;
 
+CREATE TABLE payees (
+    chain INTEGER NOT NULL,
+    asset BLOB    NOT NULL,
+    payee BLOB    NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (chain, asset, payee)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE events (
     payment    INTEGER NOT NULL,
     revision   INTEGER NOT NULL,

@@ -141,6 +141,15 @@ impl<'a> Txn<'a> {
             ],
         )?;
         let id = PaymentId(self.last_insert());
+        self.execute(
+            "INSERT INTO payees (chain, asset, payee, since) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            params![
+                chain_code(key.chain),
+                key.asset.as_slice(),
+                new.payee.as_slice(),
+                number_code(new.verified_block)
+            ],
+        )?;
         self.event(id, 1, None, state, Delivery::None, why)?;
         Ok((id, reservation))
     }

@@ -1,0 +1,255 @@
+//! One task for each chain that sends what is due and tells the ledger what the chain shows.
+//!
+//! The queue is the ledger, and so is the memory: the task can die between any two lines. What
+//! it holds in memory is only what the next tick would read again.
+
+mod judge;
+mod send;
+mod watch_chain;
+
+use crate::{GasCeilings, Timing};
+use obol_core::Chain;
+use obol_evm::{Key, Rpc, RpcError};
+use obol_ledger::{Lease, Leased, Ledger, LedgerError, Settler as Account};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
+
+/// What a settler can do at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettlerState {
+    Starting,
+    /// Sends for this account.
+    Leading,
+    /// Another process on this ledger sends.
+    Following,
+    /// The account cannot pay for the next transaction.
+    NoGas,
+    /// Gas costs more than the configured ceiling.
+    TooExpensive,
+    /// The chain's nonce is ahead of the ledger's: another program uses the key.
+    KeyShared,
+    /// The endpoint does not answer as it should.
+    RpcDown,
+    /// The ledger cannot be used.
+    LedgerDown,
+}
+
+impl SettlerState {
+    /// Why no new payment should be taken, if none should.
+    pub const fn blocks(self) -> Option<&'static str> {
+        match self {
+            Self::Starting | Self::Leading | Self::Following | Self::RpcDown | Self::LedgerDown => None,
+            Self::NoGas => Some("the settler account has too little gas money"),
+            Self::TooExpensive => Some("gas costs more than the configured ceiling"),
+            Self::KeyShared => Some("the settler key is used by another program"),
+        }
+    }
+}
+
+/// What stopped a tick. The next one begins afresh.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum TickError {
+    #[error("chain endpoint: {0}")]
+    Rpc(#[from] RpcError),
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+}
+
+pub(crate) struct Setup {
+    pub(crate) ledger: Ledger,
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) rpc: Rpc,
+    pub(crate) key: Key,
+    pub(crate) gas: GasCeilings,
+    pub(crate) timing: Timing,
+    pub(crate) wake: Arc<Notify>,
+    pub(crate) stopped: watch::Receiver<bool>,
+}
+
+pub(crate) struct Settler {
+    ledger: Ledger,
+    chain: Arc<Chain>,
+    rpc: Rpc,
+    key: Key,
+    gas: GasCeilings,
+    timing: Timing,
+    account: Account,
+    state: watch::Sender<SettlerState>,
+    lease: Option<Lease>,
+    renew_at: Instant,
+    recover_at: Instant,
+    survey_at: Instant,
+    rebroadcast_at: Instant,
+    head: Option<obol_evm::Block>,
+}
+
+/// How often dead holds are looked for, and what is already final is noted.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// The longest pause after an error.
+const PAUSE: Duration = Duration::from_secs(2);
+
+pub(crate) fn start(setup: Setup) -> (JoinHandle<()>, watch::Receiver<SettlerState>) {
+    let (state, seen) = watch::channel(SettlerState::Starting);
+    let account = Account { chain: setup.chain.id, account: setup.key.address() };
+    let now = Instant::now();
+    let settler = Settler {
+        ledger: setup.ledger,
+        chain: setup.chain,
+        rpc: setup.rpc,
+        key: setup.key,
+        gas: setup.gas,
+        timing: setup.timing,
+        account,
+        state,
+        lease: None,
+        renew_at: now,
+        recover_at: now,
+        survey_at: now,
+        rebroadcast_at: now,
+        head: None,
+    };
+    (tokio::spawn(settler.run(setup.wake, setup.stopped)), seen)
+}
+
+/// What a tick found to do, which decides when the next one comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Pace {
+    Idle,
+    /// Transactions are out: watch at the chain's pace.
+    Watching,
+    /// Something moved: look again at once.
+    Moving,
+}
+
+impl Settler {
+    async fn run(mut self, wake: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
+        let mut quiet_ticks = 0;
+        let mut failures = 0;
+        while !*stopped.borrow_and_update() {
+            let pause = match self.tick().await {
+                Ok(pace) => {
+                    failures = 0;
+                    quiet_ticks = if pace == Pace::Moving { 0 } else { quiet_ticks + 1 };
+                    self.pause(pace, quiet_ticks)
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.note_failure(&error);
+                    (Duration::from_millis(50) * failures.min(40)).min(PAUSE)
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = wake.notified() => {
+                    quiet_ticks = 0;
+                    tokio::time::sleep(self.timing.gather).await;
+                }
+                _ = stopped.changed() => {}
+            }
+        }
+        if let Some(lease) = self.lease.take()
+            && let Err(error) = self.ledger.end_lease(lease).await
+        {
+            tracing::warn!(chain = %self.chain.id, %error, "the lease stays until it expires");
+        }
+    }
+
+    /// Watching starts fast, for chains that mine at once, and slows to an eighth of a block.
+    fn pause(&self, pace: Pace, quiet_ticks: u32) -> Duration {
+        let eighth = Duration::from_millis((self.chain.block_millis / 8).max(20));
+        match pace {
+            Pace::Moving => Duration::from_millis(1),
+            Pace::Watching => {
+                (Duration::from_millis(5) * 2u32.saturating_pow(quiet_ticks.min(10))).min(eighth)
+            }
+            Pace::Idle => eighth.max(Duration::from_millis(250)).min(self.timing.lease / 3),
+        }
+    }
+
+    async fn tick(&mut self) -> Result<Pace, TickError> {
+        if Instant::now() >= self.recover_at {
+            self.ledger.recover().await?;
+            self.recover_at = Instant::now() + HOUSEKEEPING;
+        }
+        if !self.lead().await? {
+            self.enter(SettlerState::Following);
+            return Ok(Pace::Idle);
+        }
+        let watched = self.watch_chain().await?;
+        let sent = self.send().await?;
+        Ok(watched.max(sent))
+    }
+
+    /// Takes or renews the lease.
+    async fn lead(&mut self) -> Result<bool, TickError> {
+        if self.lease.is_some() && Instant::now() < self.renew_at {
+            return Ok(true);
+        }
+        let asked_at = Instant::now();
+        match self.ledger.lease(self.account, self.timing.lease).await? {
+            Leased::Mine(lease) => {
+                if self.lease != Some(lease) {
+                    tracing::info!(chain = %self.chain.id, settler = %self.account.account, epoch = lease.epoch,
+                        "sends for this settler");
+                    // Another sender may have moved everything since this one last looked.
+                    self.head = None;
+                    self.rebroadcast_at = asked_at;
+                }
+                self.lease = Some(lease);
+                self.renew_at = asked_at + self.timing.lease / 3;
+                Ok(true)
+            }
+            Leased::HeldBy { holder, .. } => {
+                if self.lease.take().is_some() {
+                    tracing::warn!(chain = %self.chain.id, holder, "lost the lease of the settler");
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// The lease is not this process's any more: stop sending until it is again.
+    fn fenced(&mut self) {
+        tracing::warn!(chain = %self.chain.id, "another process has taken the settler's lease");
+        self.lease = None;
+        self.enter(SettlerState::Following);
+    }
+
+    /// Logs a change of state once, not each tick.
+    fn enter(&self, next: SettlerState) {
+        self.state.send_if_modified(|state| {
+            if *state == next {
+                return false;
+            }
+            match next.blocks() {
+                Some(why) => tracing::error!(chain = %self.chain.id, settler = %self.account.account, why,
+                    "cannot settle; no new payments are taken on this chain"),
+                None => tracing::info!(chain = %self.chain.id, from = ?*state, to = ?next, "settler"),
+            }
+            *state = next;
+            true
+        });
+    }
+
+    fn note_failure(&self, error: &TickError) {
+        let next = match error {
+            TickError::Rpc(_) => SettlerState::RpcDown,
+            TickError::Ledger(_) => SettlerState::LedgerDown,
+        };
+        if *self.state.borrow() != next {
+            tracing::error!(chain = %self.chain.id, endpoint = self.rpc.shown(), %error,
+                "settlement waits; what is due stays in the ledger");
+        }
+        // A state that blocks new payments is only left by a tick that succeeds.
+        if self.state.borrow().blocks().is_none() {
+            self.enter(next);
+        }
+    }
+}

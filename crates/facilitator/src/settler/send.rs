@@ -1,0 +1,285 @@
+//! Sending what is due: build, sign, store, and only then broadcast.
+
+use super::{Pace, Settler, SettlerState, TickError};
+use crate::limits::{BATCH, BATCH_OVERHEAD, OPEN_BATCHES};
+use alloy_primitives::{B256, Bytes, U256};
+use obol_core::Amount;
+use obol_evm::{
+    BlockTag, Fees, RpcError, SignedTransaction, Simulated, TokenCall, batch_call, sign_call, sign_filler,
+};
+use obol_ledger::{
+    Attempt, BatchId, BatchState, Clock, DuePayment, Lease, LiveBatch, NewAttempt, PaymentId, Stored,
+    Timestamp,
+};
+use std::time::{Duration, Instant};
+
+/// How often bytes that are out are given to the node again.
+const REBROADCAST: Duration = Duration::from_secs(5);
+
+/// A tip for nodes that suggest none, in wei per gas.
+const FALLBACK_TIP: u128 = 1_000_000;
+
+/// Due payments that can travel together, and the gas they need.
+struct Load {
+    payments: Vec<DuePayment>,
+    gas_limit: u64,
+}
+
+/// Whether the loop goes on after an attempt to send.
+enum Sent {
+    Again,
+    Enough,
+}
+
+impl Settler {
+    pub(super) async fn send(&mut self) -> Result<Pace, TickError> {
+        let Some(lease) = self.lease else { return Ok(Pace::Idle) };
+        let live = self.ledger.live_batches(self.account).await?;
+        let open: Vec<_> = live.into_iter().filter(|batch| batch.state == BatchState::Open).collect();
+        if !open.is_empty() && Instant::now() >= self.rebroadcast_at {
+            self.send_again(lease, &open).await?;
+            self.rebroadcast_at = Instant::now() + REBROADCAST;
+        }
+        let mut pace = if open.is_empty() { Pace::Idle } else { Pace::Watching };
+        for _ in open.len()..OPEN_BATCHES {
+            let due = self.ledger.due(self.chain.id, BATCH).await?;
+            if due.is_empty() {
+                break;
+            }
+            pace = Pace::Moving;
+            if let Sent::Enough = self.send_some(lease, due).await? {
+                break;
+            }
+        }
+        if self.lease.is_some() && self.state.borrow().blocks().is_none() {
+            self.enter(SettlerState::Leading);
+        }
+        Ok(pace)
+    }
+
+    async fn send_some(&mut self, lease: Lease, due: Vec<DuePayment>) -> Result<Sent, TickError> {
+        let Some(nonce) = self.nonce().await? else {
+            self.enter(SettlerState::KeyShared);
+            return Ok(Sent::Enough);
+        };
+        let load = self.load(due).await?;
+        let load = self.simulate(load).await?;
+        if load.payments.is_empty() {
+            return Ok(Sent::Again);
+        }
+        let Some(fees) = self.fees().await? else {
+            self.enter(SettlerState::TooExpensive);
+            return Ok(Sent::Enough);
+        };
+        let call = batch_call(&calls(&load.payments));
+        let signed = sign_call(&self.key, self.chain.id, nonce, load.gas_limit, fees, &call);
+        match self.affordable(&signed, load.gas_limit, fees, load.payments.len()).await? {
+            Ok(()) => self.enter(SettlerState::Leading),
+            Err(state) => {
+                self.enter(state);
+                return Ok(Sent::Enough);
+            }
+        }
+        let ids: Vec<PaymentId> = load.payments.iter().map(|payment| payment.record.id).collect();
+        let count = ids.len();
+        match self.ledger.store_batch(lease, nonce, ids, attempt(&signed, fees)).await? {
+            Stored::Batch(batch) => {
+                tracing::info!(chain = %self.chain.id, transaction = %signed.hash, nonce, payments = count,
+                    "settlement stored; sending it");
+                self.broadcast(batch, signed.hash, &signed.raw).await?;
+                Ok(Sent::Again)
+            }
+            Stored::Fenced => {
+                self.fenced();
+                Ok(Sent::Enough)
+            }
+            Stored::NonceTaken | Stored::Moved(_) => Ok(Sent::Again),
+        }
+    }
+
+    /// The next nonce by the ledger, or by the chain before the first batch. None when the chain
+    /// has used nonces that the ledger did not give out.
+    async fn nonce(&self) -> Result<Option<u64>, TickError> {
+        let on_chain = self.rpc.transaction_count(self.account.account, BlockTag::Latest).await?;
+        Ok(match self.ledger.next_nonce(self.account).await? {
+            None => Some(on_chain),
+            Some(next) if on_chain <= next => Some(next),
+            Some(_) => None,
+        })
+    }
+
+    /// Chooses what travels together. A payer with code can burn all gas of its transaction, so
+    /// it travels alone; payments of a batch that failed travel in ever smaller ones.
+    async fn load(&self, due: Vec<DuePayment>) -> Result<Load, TickError> {
+        let payers: Vec<_> = due.iter().map(|payment| payment.record.key.payer).collect();
+        let codes = self.rpc.codes(&payers).await?;
+        let mut first_cap = None;
+        let mut payments = Vec::new();
+        for (payment, code) in due.into_iter().zip(codes) {
+            if !code.is_empty() {
+                if payments.is_empty() {
+                    return Ok(Load {
+                        payments: vec![payment],
+                        gas_limit: self.gas.per_contract_payment + BATCH_OVERHEAD,
+                    });
+                }
+                continue;
+            }
+            let cap = *first_cap.get_or_insert(payment.record.batch_cap);
+            let fits = cap == 0 || payments.len() < cap as usize;
+            if payment.record.batch_cap == cap && fits {
+                payments.push(payment);
+            }
+        }
+        let gas_limit = BATCH_OVERHEAD + self.gas.per_payment * payments.len() as u64;
+        Ok(Load { payments, gas_limit })
+    }
+
+    /// Leaves behind what the token would refuse, and has it judged.
+    async fn simulate(&self, load: Load) -> Result<Load, TickError> {
+        obol_stop::reach("rpc.simulate.before");
+        let simulated = self.rpc.simulate(&calls(&load.payments), load.gas_limit).await?;
+        obol_stop::reach("rpc.simulate.after");
+        let mut payments = Vec::with_capacity(load.payments.len());
+        for (payment, result) in load.payments.into_iter().zip(simulated) {
+            match result {
+                Simulated::Succeeds => payments.push(payment),
+                Simulated::Fails(why) => self.judge(&payment.record, &why).await?,
+            }
+        }
+        Ok(Load { payments, gas_limit: load.gas_limit })
+    }
+
+    /// What to pay per gas now; none when that is above the ceiling. Room for the base fee to
+    /// double keeps a transaction valid for six full blocks.
+    async fn fees(&self) -> Result<Option<Fees>, TickError> {
+        let head = self.rpc.latest_block().await?;
+        let base: u128 = head.base_fee_per_gas.unwrap_or_default().saturating_to();
+        let tip = match self.rpc.suggested_tip().await {
+            Ok(tip) => tip,
+            Err(RpcError::Refused { .. }) => FALLBACK_TIP,
+            Err(error) => return Err(error.into()),
+        };
+        let ceiling = self.gas.max_fee;
+        if base.saturating_add(tip) > ceiling {
+            return Ok(None);
+        }
+        let max_fee = base.saturating_mul(2).saturating_add(tip).min(ceiling);
+        Ok(Some(Fees { max_fee, tip }))
+    }
+
+    /// Whether the account can pay for the transaction at its worst, and the L1 fee is bearable.
+    async fn affordable(
+        &self,
+        signed: &SignedTransaction,
+        gas_limit: u64,
+        fees: Fees,
+        payments: usize,
+    ) -> Result<Result<(), SettlerState>, TickError> {
+        let l1_fee = if self.chain.op_stack { self.rpc.l1_fee(&signed.raw).await? } else { U256::ZERO };
+        if l1_fee > U256::from(self.gas.l1_fee_per_payment) * U256::from(payments) {
+            return Ok(Err(SettlerState::TooExpensive));
+        }
+        let worst = U256::from(gas_limit) * U256::from(fees.max_fee) + l1_fee;
+        if self.rpc.balance(self.account.account).await? < worst {
+            return Ok(Err(SettlerState::NoGas));
+        }
+        Ok(Ok(()))
+    }
+
+    /// Gives stored bytes to the node. Whatever it answers, or does not, the bytes stay stored:
+    /// only the chain's receipts and events decide.
+    async fn broadcast(&self, batch: BatchId, hash: B256, raw: &Bytes) -> Result<(), TickError> {
+        obol_stop::reach("rpc.broadcast.before");
+        let answer = self.rpc.send_raw(raw).await;
+        obol_stop::reach("rpc.broadcast.after");
+        match answer {
+            Ok(_) => Ok(self.ledger.taken(batch, hash).await?),
+            Err(RpcError::Refused { message, .. }) if is_known(&message) => {
+                Ok(self.ledger.taken(batch, hash).await?)
+            }
+            Err(error) => {
+                tracing::warn!(chain = %self.chain.id, endpoint = self.rpc.shown(), transaction = %hash, %error,
+                    "no node is known to have the settlement; it will be sent again");
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends open batches again, lowest nonce first: with higher fees when the first has waited
+    /// too long, and as a filler when nothing is left to pay in it.
+    async fn send_again(&mut self, lease: Lease, open: &[LiveBatch]) -> Result<(), TickError> {
+        let now = Clock::System.now();
+        for (place, batch) in open.iter().enumerate() {
+            let Some(last) = batch.attempts.last() else { continue };
+            let waited = self.waited(last, now);
+            if place == 0 && waited >= self.timing.stuck {
+                self.replace(lease, batch, last).await?;
+            } else {
+                self.broadcast(batch.id, last.hash, &last.raw).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn waited(&self, attempt: &Attempt, now: Timestamp) -> Duration {
+        Duration::from_millis(u64::try_from(now.0 - attempt.created_at.0).unwrap_or(0))
+    }
+
+    async fn replace(&mut self, lease: Lease, batch: &LiveBatch, last: &Attempt) -> Result<(), TickError> {
+        let paid_before =
+            Fees { max_fee: last.max_fee.atomic().saturating_to(), tip: last.tip.atomic().saturating_to() };
+        let Some(market) = self.fees().await? else {
+            self.enter(SettlerState::TooExpensive);
+            return self.broadcast(batch.id, last.hash, &last.raw).await;
+        };
+        let fees = market.at_least(paid_before.raised());
+        if fees.max_fee > self.gas.max_fee {
+            self.enter(SettlerState::TooExpensive);
+            return self.broadcast(batch.id, last.hash, &last.raw).await;
+        }
+        let calls = self.ledger.batch_calls(batch.id).await?;
+        let signed = if calls.is_empty() {
+            sign_filler(&self.key, self.chain.id, batch.nonce, fees)
+        } else {
+            let alone = calls.len() == 1;
+            let per_payment = if alone { self.gas.per_contract_payment } else { self.gas.per_payment };
+            let gas_limit = BATCH_OVERHEAD + per_payment * calls.len() as u64;
+            let calls: Vec<_> = calls.into_iter().map(|(token, data)| TokenCall { token, data }).collect();
+            sign_call(&self.key, self.chain.id, batch.nonce, gas_limit, fees, &batch_call(&calls))
+        };
+        match self.ledger.store_attempt(lease, batch.id, attempt(&signed, fees)).await? {
+            Stored::Batch(batch) => {
+                tracing::warn!(chain = %self.chain.id, transaction = %signed.hash, max_fee = fees.max_fee,
+                    "a settlement waits too long; sending it with higher fees");
+                self.broadcast(batch, signed.hash, &signed.raw).await
+            }
+            Stored::Fenced | Stored::NonceTaken | Stored::Moved(_) => {
+                self.fenced();
+                Ok(())
+            }
+        }
+    }
+}
+
+fn calls(payments: &[DuePayment]) -> Vec<TokenCall> {
+    payments
+        .iter()
+        .map(|payment| TokenCall { token: payment.record.key.asset, data: payment.call.clone() })
+        .collect()
+}
+
+fn attempt(signed: &SignedTransaction, fees: Fees) -> NewAttempt {
+    NewAttempt {
+        hash: signed.hash,
+        raw: signed.raw.clone(),
+        max_fee: Amount::from_atomic(U256::from(fees.max_fee)),
+        tip: Amount::from_atomic(U256::from(fees.tip)),
+    }
+}
+
+/// Nodes have no code for this, only words.
+fn is_known(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["already known", "already imported", "known transaction"].iter().any(|words| message.contains(words))
+}

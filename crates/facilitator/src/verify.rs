@@ -1,0 +1,228 @@
+//! Whether a payment is good for a requirement. Cheap checks first; the chain last.
+
+use crate::{GasCeilings, Timing};
+use alloy_primitives::{Bytes, U256};
+use obol_core::{Amount, Chain, Payment, Reason, Refusal, Requirement, TransferMethod};
+use obol_evm::{
+    Answer, NonceState, PayerCode, PayerSignature, Question, Reads, Rpc, Simulated, TokenCall, transfer_call,
+    typed,
+};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// What a payment has to satisfy.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    pub requirement: &'a Requirement,
+    /// How long the upstream may take before its headers: the authorization has to outlive that
+    /// and the settlement.
+    pub header_timeout: Duration,
+}
+
+/// A payment that is good, as of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The token call that settles it.
+    pub call: Bytes,
+    pub balance: Amount,
+    pub block: u64,
+    /// Seconds since the Unix epoch, at most `i64::MAX`.
+    pub valid_before: i64,
+}
+
+/// How many blocks behind the highest that was seen an answer may be: two nodes behind one
+/// address are often this far apart.
+const BEHIND: u64 = 8;
+
+pub(crate) struct Verifier<'a> {
+    pub(crate) chain: &'a Chain,
+    pub(crate) rpc: &'a Rpc,
+    pub(crate) reads: &'a Reads,
+    pub(crate) highest: &'a AtomicU64,
+    pub(crate) timing: &'a Timing,
+    pub(crate) gas: &'a GasCeilings,
+}
+
+/// What a signature turned out to be without asking the chain.
+enum Signer {
+    Payer,
+    /// Only the payer's code, if it has any, can still call it good.
+    NotThePayer(String),
+}
+
+impl Verifier<'_> {
+    pub(crate) async fn verify(&self, payment: &Payment, terms: Terms<'_>) -> Result<Verified, Refusal> {
+        check_terms(payment, terms.requirement)?;
+        let now = unix_now();
+        self.check_validity(payment, terms, now)?;
+        let signature = PayerSignature::parse(&payment.signature)
+            .map_err(|error| Refusal::new(Reason::InvalidSignature, error.to_string()))?;
+        let signer = self.signer(payment, terms.requirement, &signature)?;
+        let question = Question {
+            token: payment.asset,
+            payer: payment.authorization.from,
+            nonce: payment.authorization.nonce,
+        };
+        let answer = self
+            .reads
+            .ask(question)
+            .await
+            .map_err(|error| unavailable(format!("chain read failed: {error}")))?;
+        self.check_head(&answer, now)?;
+        self.check_started(payment, &answer, now)?;
+        if answer.nonce == NonceState::Gone {
+            return Err(Reason::NonceUsed.into());
+        }
+        if answer.balance < payment.authorization.value {
+            return Err(Refusal::new(
+                Reason::InsufficientBalance,
+                format!("the balance is {} atomic units", answer.balance),
+            ));
+        }
+        let call = match (answer.has_code, signer) {
+            (PayerCode::None, Signer::Payer) => {
+                transfer_call(&payment.authorization, &signature, &payment.signature)
+            }
+            (PayerCode::None, Signer::NotThePayer(detail)) => {
+                return Err(Refusal::new(Reason::InvalidSignature, detail));
+            }
+            (PayerCode::Some, _) => self.contract_call(payment).await?,
+        };
+        Ok(Verified {
+            call,
+            balance: answer.balance,
+            block: answer.block,
+            valid_before: i64::try_from(payment.authorization.valid_before).unwrap_or(i64::MAX),
+        })
+    }
+
+    fn check_validity(&self, payment: &Payment, terms: Terms<'_>, now: u64) -> Result<(), Refusal> {
+        let needed = terms.header_timeout + self.timing.settle_budget + self.timing.clock_skew;
+        let until = U256::from(now.saturating_add(needed.as_secs()));
+        if payment.authorization.valid_before <= until {
+            return Err(Refusal::new(
+                Reason::Expired,
+                format!("validBefore has to be later than {until}: the service and the settlement take time"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The chain refuses an authorization in blocks up to `validAfter`, so its clock counts.
+    fn check_started(&self, payment: &Payment, answer: &Answer, now: u64) -> Result<(), Refusal> {
+        let chain_now = answer.block_time.max(now.saturating_sub(self.timing.clock_skew.as_secs()));
+        if payment.authorization.valid_after >= U256::from(chain_now) {
+            return Err(Refusal::new(
+                Reason::NotYetValid,
+                format!("validAfter has to be earlier than the chain's time, {chain_now}"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn signer(
+        &self,
+        payment: &Payment,
+        requirement: &Requirement,
+        signature: &PayerSignature,
+    ) -> Result<Signer, Refusal> {
+        match signature {
+            PayerSignature::Undeployed { factory } => Err(Refusal::new(
+                Reason::FactoryNotAllowed,
+                format!("the wallet's factory {factory} is not in the allow-list"),
+            )),
+            PayerSignature::Contract(_) => {
+                Ok(Signer::NotThePayer("it is not 65 bytes long, and the payer has no code".to_owned()))
+            }
+            PayerSignature::Ecdsa(ecdsa) => {
+                let digest = typed::digest(&requirement.asset, &payment.authorization);
+                Ok(match ecdsa.recover(digest) {
+                    Ok(signer) if signer == payment.authorization.from => Signer::Payer,
+                    Ok(other) => Signer::NotThePayer(format!(
+                        "it is {other}'s, or over other data: check the domain's name and version"
+                    )),
+                    Err(error) => Signer::NotThePayer(error.to_string()),
+                })
+            }
+        }
+    }
+
+    /// An endpoint that is behind, or another chain's, must not vouch for a nonce.
+    fn check_head(&self, answer: &Answer, now: u64) -> Result<(), Refusal> {
+        if answer.chain_id != self.chain.id.reference() {
+            return Err(unavailable(format!("the endpoint serves eip155:{}", answer.chain_id)));
+        }
+        if answer.block_time.saturating_add(self.timing.stale_head.as_secs()) < now {
+            return Err(unavailable(format!("the endpoint's head is {} s old", now - answer.block_time)));
+        }
+        let highest = self.highest.fetch_max(answer.block, Ordering::Relaxed);
+        if answer.block.saturating_add(BEHIND) < highest {
+            return Err(unavailable(format!(
+                "the endpoint answers at block {}, and {highest} was seen",
+                answer.block
+            )));
+        }
+        Ok(())
+    }
+
+    /// The payer has code: the token will ask it, so only a simulation can tell. It runs alone
+    /// and under a gas ceiling.
+    async fn contract_call(&self, payment: &Payment) -> Result<Bytes, Refusal> {
+        let raw = PayerSignature::Contract(payment.signature.clone());
+        let data = transfer_call(&payment.authorization, &raw, &payment.signature);
+        let call = TokenCall { token: payment.asset, data };
+        let simulated = self
+            .rpc
+            .simulate(std::slice::from_ref(&call), self.gas.per_contract_payment)
+            .await
+            .map_err(|error| unavailable(format!("simulation failed: {error}")))?;
+        match simulated.as_slice() {
+            [Simulated::Succeeds] => Ok(call.data),
+            [Simulated::Fails(why)] if why.contains("signature") => {
+                Err(Refusal::new(Reason::InvalidSignature, why.clone()))
+            }
+            [Simulated::Fails(why)] => Err(Refusal::new(Reason::SimulationFailed, why.clone())),
+            _ => Err(unavailable("simulation answered for other calls".to_owned())),
+        }
+    }
+}
+
+fn check_terms(payment: &Payment, requirement: &Requirement) -> Result<(), Refusal> {
+    let asset = &requirement.asset;
+    if payment.method != TransferMethod::Eip3009 || asset.method != TransferMethod::Eip3009 {
+        return Err(Refusal::new(Reason::UnsupportedScheme, "only EIP-3009 authorizations are settled"));
+    }
+    if payment.chain != asset.chain {
+        return Err(Refusal::new(Reason::NetworkMismatch, format!("the offer is paid on {}", asset.chain)));
+    }
+    if payment.asset != asset.address {
+        return Err(Refusal::new(
+            Reason::NoMatchingRequirement,
+            format!("the offer is paid in {}", asset.address),
+        ));
+    }
+    if payment.authorization.to != requirement.pay_to {
+        return Err(Refusal::new(Reason::RecipientMismatch, format!("the payee is {}", requirement.pay_to)));
+    }
+    if payment.authorization.value != requirement.amount {
+        return Err(Refusal::new(
+            Reason::ValueMismatch,
+            format!("the price is {} atomic units", requirement.amount),
+        ));
+    }
+    if payment.authorization.from == requirement.pay_to || payment.authorization.from.is_zero() {
+        return Err(Refusal::new(Reason::InvalidPayload, "the payer cannot be the payee or nobody"));
+    }
+    Ok(())
+}
+
+fn unavailable(detail: String) -> Refusal {
+    Refusal::new(Reason::ChainUnavailable, detail)
+}
+
+/// Seconds since the Unix epoch by this machine's clock.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
