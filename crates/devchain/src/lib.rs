@@ -7,6 +7,7 @@ mod chain;
 mod controls;
 mod error;
 mod events;
+pub mod fault;
 mod npm;
 mod process;
 mod token;
