@@ -82,6 +82,9 @@ impl Installed {
     }
 }
 
+/// npm follows its reason with pages of usage.
+const EXCERPT: usize = 300;
+
 /// How often a process looks whether another one has finished installing.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -92,7 +95,8 @@ impl NpmProject {
         self.install_in(&cache_folder()?, progress).await
     }
 
-    async fn install_in(
+    /// As [`Self::install`], with a cache of the caller's.
+    pub async fn install_in(
         &self,
         cache: &Path,
         progress: &mut Progress<'_>,
@@ -178,8 +182,13 @@ impl NpmProject {
         if output.status.success() {
             return Ok(());
         }
-        let words = String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
-        let words = words.chars().take(400).collect();
+        let words = String::from_utf8_lossy(&output.stderr);
+        let words: Vec<_> = words
+            .lines()
+            .map(|line| line.strip_prefix("npm error").unwrap_or(line).trim())
+            .filter(|line| !line.is_empty())
+            .collect();
+        let words = words.join(" ").chars().take(EXCERPT).collect();
         Err(ProvisionError::Npm { what: self.name, status: output.status, words })
     }
 }

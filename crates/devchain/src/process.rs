@@ -89,6 +89,7 @@ fn command(binary: &Path, options: &Options, folder: &Path, config: &Path) -> Co
         // Set-up fills one block by hand before blocks follow transactions.
         Mining::Automine | Mining::Manual => command.arg("--no-mining"),
         Mining::Interval(every) => {
+            let every = every.max(Duration::from_millis(1));
             command.arg("--block-time").arg(format!("{}.{:03}", every.as_secs(), every.subsec_millis()))
         }
     };
