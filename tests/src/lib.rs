@@ -1,1 +1,7 @@
+//! What the end-to-end tests share: a chain, a seller's money path on it, and buyers.
 
+mod buyer;
+mod seller;
+
+pub use buyer::Buyer;
+pub use seller::{Seller, SellerOptions, chain_of, price};

@@ -1,0 +1,134 @@
+use anyhow::{Context, Result, bail};
+use obol_core::{Amount, Chain, Finality, OfferId, Payment, Registry, Requirement};
+use obol_devchain::{Account, CHAIN, Devchain};
+use obol_evm::{Key, Rpc};
+use obol_facilitator::{ChainSetup, Facilitator, GasCeilings, Terms, Timing};
+use obol_ledger::{Clock, Held, Ledger, NewPayment, Outcome, Owing, Place, Reservation, held};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// 0.01 USDC to the seller's account, for ten minutes.
+pub fn price(seller: Account) -> Requirement {
+    let registry = Registry::built_in();
+    Requirement {
+        asset: Arc::clone(registry.default_asset(CHAIN).expect("USDC")),
+        pay_to: seller.address,
+        amount: Amount::from(10_000),
+        max_timeout_seconds: 600,
+    }
+}
+
+/// Base Sepolia's entry, with finality that a local chain reaches.
+pub fn chain_of(finality: Finality) -> Arc<Chain> {
+    let chain = Registry::built_in().chain_by_id(CHAIN).expect("base-sepolia").as_ref().clone();
+    Arc::new(Chain { finality, block_millis: 100, ..chain })
+}
+
+/// How a seller of a test is set up.
+#[derive(Clone, Debug)]
+pub struct SellerOptions {
+    pub finality: Finality,
+    pub gas: GasCeilings,
+    pub timing: Timing,
+}
+
+impl Default for SellerOptions {
+    fn default() -> Self {
+        Self {
+            finality: Finality::Finalized,
+            gas: GasCeilings::default(),
+            timing: Timing {
+                lease: Duration::from_secs(2),
+                stuck: Duration::from_secs(3),
+                settle_budget: Duration::from_secs(20),
+                ..Timing::default()
+            },
+        }
+    }
+}
+
+/// A money path without HTTP: ledger, facilitator, and the steps that the gate takes.
+#[derive(Debug)]
+pub struct Seller {
+    pub ledger: Ledger,
+    pub facilitator: Facilitator,
+    pub requirement: Requirement,
+}
+
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const HOLD: Duration = Duration::from_secs(60);
+
+impl Seller {
+    pub fn open(chain: &Devchain, rpc_url: &str, ledger: &Path, options: SellerOptions) -> Result<Self> {
+        static SELLERS: AtomicU64 = AtomicU64::new(0);
+        let who = format!("seller-{}", SELLERS.fetch_add(1, Ordering::Relaxed));
+        let ledger = Ledger::open(&Place::File(ledger), Clock::System, who)?;
+        let setup = ChainSetup {
+            chain: chain_of(options.finality),
+            rpc: Rpc::new(rpc_url, Duration::from_secs(5))?,
+            settler: Key::from_bytes(chain.settler().key)?,
+            gas: options.gas,
+        };
+        let facilitator = Facilitator::start(&ledger, vec![setup], options.timing);
+        Ok(Self { ledger, facilitator, requirement: price(chain.seller()) })
+    }
+
+    /// Verifies and reserves, as the gate does before it forwards.
+    pub async fn reserve(&self, payment: &Payment) -> Result<Reservation> {
+        let terms = Terms { requirement: &self.requirement, header_timeout: HEADER_TIMEOUT };
+        let verified = match self.facilitator.verify(payment, terms).await {
+            Ok(verified) => verified,
+            Err(refusal) => return Ok(Reservation::Refused(refusal)),
+        };
+        let new = NewPayment {
+            key: payment.key(),
+            payee: payment.authorization.to,
+            amount: payment.authorization.value,
+            call: verified.call,
+            valid_before: verified.valid_before,
+            offer: OfferId { namespace: "demo".to_owned(), name: "demo-hello".to_owned() },
+            fingerprint: payment.authorization.nonce,
+            balance: verified.balance,
+            verified_block: verified.block,
+        };
+        Ok(self.ledger.reserve(new, HOLD).await?)
+    }
+
+    /// The upstream did its part.
+    pub async fn owe(&self, held: Held<held::Reserved>) -> Result<Held<held::Owed>> {
+        match self.ledger.owe(held, None).await? {
+            Ok(Owing::SettleFirst(owed)) => {
+                self.facilitator.wake(CHAIN);
+                Ok(owed)
+            }
+            other => bail!("not to be settled first: {other:?}"),
+        }
+    }
+
+    pub async fn outcome(&self, held: &Held<held::Owed>) -> Result<Outcome> {
+        let until = tokio::time::Instant::now() + self.facilitator.timing().settle_budget;
+        Ok(self.ledger.outcome(held.id(), until).await?)
+    }
+
+    /// A whole sale: verified, reserved, owed, settled, delivered.
+    pub async fn sell(&self, payment: &Payment) -> Result<()> {
+        let held = match self.reserve(payment).await? {
+            Reservation::Granted(held) => held,
+            other => bail!("not granted: {other:?}"),
+        };
+        let owed = self.owe(held).await?;
+        match self.outcome(&owed).await? {
+            Outcome::Paid(_) => {}
+            other => bail!("not paid: {other:?}"),
+        }
+        let delivering = self.ledger.start_delivery(owed).await?.context("lost before the first byte")?;
+        self.ledger.finish_delivery(delivering, "done").await?;
+        Ok(())
+    }
+}
