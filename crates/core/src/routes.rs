@@ -1,0 +1,248 @@
+use crate::{Offer, OfferId, RequestPath};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+};
+
+/// Which offer a request is for, compiled once per load.
+///
+/// An offer owns its path and everything below it; of nested offers the deepest wins, and an
+/// offer for the request's host wins over one for every host. A lookup costs at most two
+/// hashes for each path segment of the deepest offer, however many offers there are.
+#[derive(Clone, Debug)]
+pub struct Routes<T> {
+    every_host: Table<T>,
+    hosts: HashMap<Box<str>, Table<T>>,
+}
+
+#[derive(Clone, Debug)]
+struct Table<T> {
+    by_path: HashMap<Box<str>, T>,
+    /// Segments of the deepest path.
+    depth: usize,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { by_path: HashMap::new(), depth: 0 }
+    }
+}
+
+/// Two offers for one path: the second is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    pub refused: OfferId,
+    pub serving: OfferId,
+    pub path: String,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is not served: {} is sold at {} already (paths are compared without case); give one of them \
+             another spec.path",
+            self.refused, self.serving, self.path
+        )
+    }
+}
+
+impl<T: AsRef<Offer>> Routes<T> {
+    /// Of several offers for one path the first is served.
+    pub fn compile(offers: impl IntoIterator<Item = T>) -> (Self, Vec<Conflict>) {
+        let mut routes = Self { every_host: Table::default(), hosts: HashMap::new() };
+        let mut conflicts = Vec::new();
+        for listed in offers {
+            let offer = listed.as_ref();
+            let table = match &offer.host {
+                Some(host) => routes.hosts.entry(host.to_ascii_lowercase().into()).or_default(),
+                None => &mut routes.every_host,
+            };
+            let path = offer.path.trim_end_matches('/').to_ascii_lowercase();
+            table.depth = table.depth.max(depth(&path));
+            match table.by_path.entry(path.into()) {
+                Entry::Vacant(free) => {
+                    free.insert(listed);
+                }
+                Entry::Occupied(taken) => conflicts.push(Conflict {
+                    refused: offer.id.clone(),
+                    serving: taken.get().as_ref().id.clone(),
+                    path: offer.path.clone(),
+                }),
+            }
+        }
+        (routes, conflicts)
+    }
+
+    /// `host` is the request's `Host`, port included.
+    ///
+    /// Paths are compared without case, and a path that fits only so belongs to nobody: on an
+    /// upstream that ignores case it would be a way around the deeper of two offers.
+    pub fn find(&self, host: Option<&str>, path: &RequestPath<'_>) -> Option<&T> {
+        let folded = fold(path.decoded());
+        let for_host = || self.hosts.get(&*fold(without_port(host?)))?.find(&folded);
+        let found = match self.hosts.is_empty() {
+            true => None,
+            false => for_host(),
+        };
+        let found = found.or_else(|| self.every_host.find(&folded))?;
+        let own = found.as_ref().path.trim_end_matches('/');
+        path.decoded().starts_with(own).then_some(found)
+    }
+
+    pub fn len(&self) -> usize {
+        self.every_host.by_path.len() + self.hosts.values().map(|table| table.by_path.len()).sum::<usize>()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T> Table<T> {
+    fn find(&self, folded: &str) -> Option<&T> {
+        let boundaries = folded.match_indices('/').map(|(at, _)| at).skip(1);
+        let mut ends: [usize; MAX_DEPTH] = [0; MAX_DEPTH];
+        let mut count = 0;
+        for end in boundaries.chain([folded.len()]).take(self.depth) {
+            *ends.get_mut(count)? = end;
+            count += 1;
+        }
+        let deepest_first = ends[..count].iter().rev().copied().chain([0]);
+        deepest_first.into_iter().find_map(|end| self.by_path.get(folded.get(..end)?))
+    }
+}
+
+/// Deeper offers are not found; manifests refuse them.
+pub const MAX_DEPTH: usize = 32;
+
+fn depth(path: &str) -> usize {
+    path.bytes().filter(|&byte| byte == b'/').count()
+}
+
+fn fold(text: &str) -> Cow<'_, str> {
+    match text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(text.to_ascii_lowercase()),
+        false => Cow::Borrowed(text),
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    let name = match host.rfind(':') {
+        Some(colon)
+            if host[colon + 1..].bytes().all(|byte| byte.is_ascii_digit()) && !host.ends_with(']') =>
+        {
+            &host[..colon]
+        }
+        _ => host,
+    };
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Charge, Disconnect, Upstream};
+    use std::{sync::Arc, time::Duration};
+
+    fn offer(name: &str, host: Option<&str>, path: &str) -> Arc<Offer> {
+        Arc::new(Offer {
+            id: OfferId { namespace: "test".to_owned(), name: name.to_owned() },
+            description: String::new(),
+            host: host.map(str::to_owned),
+            path: path.to_owned(),
+            upstream: Upstream {
+                base: "http://127.0.0.1:1".to_owned(),
+                authorization: None,
+                header_timeout: Duration::from_secs(1),
+            },
+            accepts: vec![],
+            charge: Charge::BeforeBody,
+            on_disconnect: Disconnect::Release,
+            paused: false,
+        })
+    }
+
+    fn found(routes: &Routes<Arc<Offer>>, host: Option<&str>, path: &str) -> Option<String> {
+        let path = RequestPath::parse(path).expect(path);
+        routes.find(host, &path).map(|offer| offer.id.name.clone())
+    }
+
+    #[test]
+    fn the_deepest_offer_wins_on_segment_boundaries() {
+        let (routes, conflicts) = Routes::compile([
+            offer("outer", None, "/services"),
+            offer("inner", None, "/services/demo"),
+            offer("deep", None, "/services/demo/a/b"),
+        ]);
+        assert!(conflicts.is_empty());
+        for (path, name) in [
+            ("/services", Some("outer")),
+            ("/services/", Some("outer")),
+            ("/services/demo2/x", Some("outer")),
+            ("/services/demo", Some("inner")),
+            ("/services/demo/", Some("inner")),
+            ("/services/demo/a", Some("inner")),
+            ("/services/demo/a/b", Some("deep")),
+            ("/services/demo/a/b/c/d/e/f", Some("deep")),
+            ("/services/%64emo/a/b", Some("deep")),
+            ("/service", None),
+            ("/servicesx", None),
+            ("/", None),
+        ] {
+            assert_eq!(found(&routes, None, path).as_deref(), name, "{path}");
+        }
+    }
+
+    #[test]
+    fn another_case_is_another_path_and_never_the_outer_offers() {
+        let (routes, _) = Routes::compile([offer("cheap", None, "/a"), offer("dear", None, "/a/premium")]);
+        for path in ["/A", "/a/PREMIUM", "/a/Premium/x", "/A/premium"] {
+            assert_eq!(found(&routes, None, path), None, "{path}");
+        }
+        assert_eq!(found(&routes, None, "/a/Other").as_deref(), Some("cheap"));
+    }
+
+    #[test]
+    fn an_offer_for_the_host_wins_over_one_for_all() {
+        let (routes, _) = Routes::compile([
+            offer("all", None, "/a/b"),
+            offer("shop", Some("Shop.example"), "/a"),
+            offer("root", Some("r.example"), "/"),
+        ]);
+        for (host, path, name) in [
+            (Some("shop.example"), "/a/b", Some("shop")),
+            (Some("SHOP.example:8080"), "/a/b", Some("shop")),
+            (Some("shop.example."), "/a/b", Some("shop")),
+            (Some("other.example"), "/a/b", Some("all")),
+            (Some("[::1]:80"), "/a/b", Some("all")),
+            (None, "/a/b", Some("all")),
+            (Some("other.example"), "/a", None),
+            (Some("r.example"), "/anything", Some("root")),
+            (Some("r.example"), "/", Some("root")),
+        ] {
+            assert_eq!(found(&routes, host, path).as_deref(), name, "{host:?} {path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_sold_once_and_the_second_offer_is_named() {
+        let (routes, conflicts) = Routes::compile([
+            offer("one", None, "/a"),
+            offer("two", None, "/A/"),
+            offer("three", None, "/b"),
+        ]);
+        assert_eq!(routes.len(), 2);
+        assert_eq!(found(&routes, None, "/a").as_deref(), Some("one"));
+        let text = conflicts.iter().map(ToString::to_string).collect::<String>();
+        assert!(text.starts_with("test/two is not served: test/one is sold at /A/ already"), "{text}");
+    }
+
+    #[test]
+    fn a_path_of_a_thousand_segments_is_looked_up_as_deep_as_the_offers_go() {
+        let (routes, _) = Routes::compile([offer("one", None, "/a")]);
+        assert_eq!(found(&routes, None, &"/a".repeat(1_000)).as_deref(), Some("one"));
+        assert_eq!(found(&routes, None, &"/b".repeat(1_000)), None);
+    }
+}
