@@ -12,4 +12,4 @@ mod verify;
 pub use desk::{ChainSetup, Facilitator};
 pub use limits::{GasCeilings, Timing};
 pub use settler::SettlerState;
-pub use verify::{Terms, Verified};
+pub use verify::{Terms, Verified, settlement_calls};

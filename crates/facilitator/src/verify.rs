@@ -75,12 +75,8 @@ impl Verifier<'_> {
         if answer.nonce == NonceState::Gone {
             return Err(Reason::NonceUsed.into());
         }
-        if answer.balance < payment.authorization.value {
-            return Err(Refusal::new(
-                Reason::InsufficientBalance,
-                format!("the balance is {} atomic units", answer.balance),
-            ));
-        }
+        // A payer without funds may be owed a delivery, and is told only when the signature proves
+        // who it is: the token itself says so for a payer with code.
         let call = match (answer.has_code, signer) {
             (PayerCode::None, Signer::Payer) => {
                 transfer_call(&payment.authorization, &signature, &payment.signature)
@@ -90,6 +86,12 @@ impl Verifier<'_> {
             }
             (PayerCode::Some, _) => self.contract_call(payment).await?,
         };
+        if answer.balance < payment.authorization.value {
+            return Err(Refusal::new(
+                Reason::InsufficientBalance,
+                format!("the balance is {} atomic units", answer.balance),
+            ));
+        }
         Ok(Verified {
             call,
             balance: answer.balance,
@@ -187,6 +189,17 @@ impl Verifier<'_> {
             _ => Err(unavailable("simulation answered for other calls".to_owned())),
         }
     }
+}
+
+/// The token calls that a payment can stand for, without asking the chain which: a payer with
+/// code is settled through another overload.
+pub fn settlement_calls(payment: &Payment) -> Vec<Bytes> {
+    let whole = PayerSignature::Contract(payment.signature.clone());
+    [PayerSignature::parse(&payment.signature).ok(), Some(whole)]
+        .into_iter()
+        .flatten()
+        .map(|signature| transfer_call(&payment.authorization, &signature, &payment.signature))
+        .collect()
 }
 
 fn check_terms(payment: &Payment, requirement: &Requirement) -> Result<(), Refusal> {

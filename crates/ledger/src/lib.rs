@@ -12,6 +12,7 @@ pub mod held;
 mod hold;
 mod op;
 mod query;
+mod recall;
 mod record;
 mod reserve;
 mod schema;

@@ -22,6 +22,7 @@ macro_rules! ops {
 
 ops! {
     Reserve "reserve",
+    Recall "recall",
     Release "release",
     Owe "owe",
     LetGo "let-go",

@@ -181,6 +181,20 @@ impl Ledger {
         }
     }
 
+    /// The hash of the newest transaction that was signed for this payment, if there is one.
+    pub async fn newest_attempt(&self, id: PaymentId) -> Result<Option<B256>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                txn.one(
+                    "SELECT a.hash FROM payments p JOIN attempts a ON a.batch = p.batch WHERE p.id = ?1 \
+                     ORDER BY a.number DESC LIMIT 1",
+                    [id.0],
+                    |row| crate::txn::word(blob(row, 0)?),
+                )
+            })
+            .await
+    }
+
     /// How much is delivered and not on the chain, and when the oldest of it was.
     pub async fn unsettled(&self, chain: ChainId) -> Result<Option<(u64, Timestamp)>, LedgerError> {
         self.writer

@@ -6,6 +6,7 @@ use crate::{
     state::{Release, Retry},
     txn::{First, Txn, amount, blob, chain_code, number_code, select_payments},
 };
+use alloy_primitives::{Address, B256};
 use obol_core::{Amount, Reason, Refusal};
 use rusqlite::params;
 use std::time::Duration;
@@ -45,7 +46,7 @@ fn reserve(txn: &Txn<'_>, new: &NewPayment, held_until: Timestamp) -> Result<Res
 }
 
 fn first(txn: &Txn<'_>, new: &NewPayment, held_until: Timestamp) -> Result<Reservation, LedgerError> {
-    if let Some(paid) = entitlement(txn, new)? {
+    if let Some(paid) = entitlement(txn, new.key.payer, new.fingerprint)? {
         let (unused, _) = txn.insert(
             new,
             First::Unused,
@@ -109,7 +110,7 @@ fn retry(
     if released.reservation() > RETRIES {
         return refuse(Reason::TooManyAttempts, "it was reserved and released too often");
     }
-    if let Some(paid) = entitlement(txn, new)? {
+    if let Some(paid) = entitlement(txn, new.key.payer, new.fingerprint)? {
         return redeem(txn, paid, held_until, &format!("the payer came back with payment {}", released.id.0));
     }
     if let Some(refusal) = uncovered(txn, new)? {
@@ -129,18 +130,22 @@ fn retry(
 }
 
 /// An undelivered payment of this payer for this very request that no request holds.
-fn entitlement(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<PaymentRecord>, LedgerError> {
+pub(crate) fn entitlement(
+    txn: &Txn<'_>,
+    payer: Address,
+    fingerprint: B256,
+) -> Result<Option<PaymentRecord>, LedgerError> {
     let found = txn.payments(
         select_payments!(
             "payer = ?1 AND fingerprint = ?2 AND delivery = 0 AND state IN (2, 3, 4, 5, 6) \
              AND held_until <= ?3 ORDER BY id LIMIT 1"
         ),
-        params![new.key.payer.as_slice(), new.fingerprint.as_slice(), txn.now().0],
+        params![payer.as_slice(), fingerprint.as_slice(), txn.now().0],
     )?;
     Ok(found.into_iter().next())
 }
 
-fn redeem(
+pub(crate) fn redeem(
     txn: &Txn<'_>,
     paid: PaymentRecord,
     held_until: Timestamp,
@@ -191,7 +196,7 @@ fn unhold(record: &mut PaymentRecord) {
     record.held_until = Timestamp(0);
 }
 
-fn refuse(
+pub(crate) fn refuse(
     reason: Reason,
     detail: impl Into<std::borrow::Cow<'static, str>>,
 ) -> Result<Reservation, LedgerError> {

@@ -10,6 +10,8 @@
 pub const POINTS: &[&str] = &[
     "ledger.reserve.before-commit",
     "ledger.reserve.after-commit",
+    "ledger.recall.before-commit",
+    "ledger.recall.after-commit",
     "ledger.release.before-commit",
     "ledger.release.after-commit",
     "ledger.owe.before-commit",

@@ -1,1 +1,21 @@
+//! The gate: a reverse proxy that asks to be paid for each request, and forwards none unpaid.
 
+mod answer;
+mod asked;
+mod body;
+mod catalog;
+mod cors;
+mod drain;
+mod gate;
+mod headers;
+mod page;
+mod sale;
+mod server;
+mod trust;
+mod upstream;
+
+pub use body::GateBody;
+pub use catalog::Catalog;
+pub use gate::{Gate, Parts};
+pub use server::{Limits, serve_admin, serve_gate};
+pub use trust::{Network, NetworkError, TrustedProxies};

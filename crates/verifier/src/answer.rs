@@ -1,0 +1,78 @@
+//! From a refusal to a response: the one place that does it.
+
+use crate::{body::GateBody, page};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use obol_core::{Reason, Refusal, Registry, WireVersion};
+use obol_wire::{Challenge, ErrorBody, Money, Receipt};
+
+const PAYMENT_REQUIRED: HeaderName = HeaderName::from_static(obol_wire::header::PAYMENT_REQUIRED);
+const PAYMENT_RESPONSE: HeaderName = HeaderName::from_static(obol_wire::header::PAYMENT_RESPONSE);
+const X_PAYMENT_RESPONSE: HeaderName = HeaderName::from_static(obol_wire::header::X_PAYMENT_RESPONSE);
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Seconds after which a retriable refusal may be gone.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+
+/// A refusal that does not ask for a payment.
+pub(crate) fn refuse(refusal: &Refusal, version: WireVersion, money: Money) -> Response<GateBody> {
+    let mut response = Response::new(GateBody::own(ErrorBody::new(refusal, version, money).to_json()));
+    *response.status_mut() =
+        StatusCode::from_u16(refusal.reason.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, JSON);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    if matches!(refusal.reason.status(), 409 | 503) && refusal.reason.retriable() {
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    if refusal.reason == Reason::UpgradeRefused {
+        headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    if refusal.reason == Reason::MethodNotAllowed {
+        headers
+            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    response
+}
+
+/// A 402: what to pay and, when a payment came, why it was not taken.
+pub(crate) fn challenge(challenge: Challenge, request: &HeaderMap) -> Response<GateBody> {
+    let html = page::is_wanted(request);
+    let body = if html { page::render(&challenge.body) } else { challenge.body };
+    let mut response = Response::new(GateBody::own(body));
+    *response.status_mut() = StatusCode::PAYMENT_REQUIRED;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, if html { page::CONTENT_TYPE } else { JSON });
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    if html {
+        headers.insert(header::CONTENT_SECURITY_POLICY, page::POLICY);
+    }
+    if let Ok(value) = HeaderValue::try_from(challenge.header) {
+        headers.insert(PAYMENT_REQUIRED, value);
+    }
+    response
+}
+
+/// Adds the receipt, under the names of both versions, and keeps the response out of shared
+/// caches: one payment is one service.
+pub(crate) fn give_receipt(
+    headers: &mut HeaderMap,
+    receipt: &Receipt,
+    version: WireVersion,
+    registry: &Registry,
+) {
+    if let Ok(value) = HeaderValue::try_from(receipt.encode(version, registry)) {
+        headers.insert(PAYMENT_RESPONSE, value.clone());
+        headers.insert(X_PAYMENT_RESPONSE, value);
+    }
+    let private = headers.get_all(header::CACHE_CONTROL).iter().any(|control| {
+        let control = control.to_str().unwrap_or_default();
+        control.contains("private") || control.contains("no-store")
+    });
+    if !private {
+        headers.append(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+}

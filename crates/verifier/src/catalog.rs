@@ -1,0 +1,68 @@
+//! What is sold, compiled once per load. A request takes one snapshot and keeps it.
+
+use arc_swap::ArcSwapOption;
+use obol_core::{Conflict, Offer, Registry, RequestPath, Routes};
+use obol_wire::ChallengeTemplate;
+use std::sync::Arc;
+
+/// An offer and what is ready to be sent about it.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) offer: Arc<Offer>,
+    pub(crate) challenge: ChallengeTemplate,
+    /// Segments of the offer's path, which the upstream does not see.
+    pub(crate) segments: usize,
+}
+
+/// What is sold at one moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    routes: Routes<Shared>,
+}
+
+#[derive(Clone, Debug)]
+struct Shared(Arc<Listed>);
+
+impl AsRef<Offer> for Shared {
+    fn as_ref(&self) -> &Offer {
+        &self.0.offer
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn find(&self, host: Option<&str>, path: &RequestPath<'_>) -> Option<&Arc<Listed>> {
+        self.routes.find(host, path).map(|Shared(listed)| listed)
+    }
+}
+
+/// The live snapshot; none until the first load.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    current: ArcSwapOption<Snapshot>,
+}
+
+impl Catalog {
+    /// Replaces what is sold, for the requests that come from now on. Of two offers for one path
+    /// the second is not served, and is returned.
+    pub fn publish(&self, offers: &[Arc<Offer>], registry: &Registry) -> Vec<Conflict> {
+        let listed = offers.iter().map(|offer| {
+            Shared(Arc::new(Listed {
+                challenge: ChallengeTemplate::new(&offer.accepts, registry, &offer.description),
+                segments: offer.path.split('/').filter(|segment| !segment.is_empty()).count(),
+                offer: Arc::clone(offer),
+            }))
+        });
+        let (routes, conflicts) = Routes::compile(listed);
+        self.current.store(Some(Arc::new(Snapshot { routes })));
+        conflicts
+    }
+
+    /// Whether there was a first load.
+    pub fn is_loaded(&self) -> bool {
+        self.current.load().is_some()
+    }
+
+    pub(crate) fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.current.load_full()
+    }
+}

@@ -1,0 +1,189 @@
+//! The way of a request up to its payment: match, challenge, decode.
+
+use crate::{
+    answer, asked,
+    body::GateBody,
+    catalog::{Catalog, Listed},
+    cors,
+    drain::drain,
+    sale::Sale,
+    trust::{Outside, TrustedProxies},
+    upstream::{UpstreamClient, is_sold},
+};
+use http::{HeaderMap, Request, Response, header};
+use hyper::body::Incoming;
+use obol_core::{Reason, Refusal, Registry, RequestPath, WireVersion};
+use obol_facilitator::Facilitator;
+use obol_ledger::Ledger;
+use obol_wire::{Claim, Money};
+use std::{net::IpAddr, sync::Arc};
+use tokio::sync::{Semaphore, oneshot};
+
+/// What a gate is made of.
+#[derive(Debug)]
+pub struct Parts {
+    pub catalog: Arc<Catalog>,
+    pub registry: Arc<Registry>,
+    pub ledger: Ledger,
+    pub facilitator: Arc<Facilitator>,
+    pub trusted: TrustedProxies,
+    /// Paid requests that may be between their payment and their response at once. Each may
+    /// hold a connection to an upstream.
+    pub max_sales: usize,
+}
+
+/// The charging reverse proxy. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) ledger: Ledger,
+    pub(crate) facilitator: Arc<Facilitator>,
+    pub(crate) upstream: UpstreamClient,
+    trusted: TrustedProxies,
+    sales: Arc<Semaphore>,
+}
+
+impl Gate {
+    /// Fails when the machine's certificate store cannot be read.
+    pub fn new(parts: Parts) -> std::io::Result<Self> {
+        let shared = Shared {
+            catalog: parts.catalog,
+            registry: parts.registry,
+            ledger: parts.ledger,
+            facilitator: parts.facilitator,
+            upstream: UpstreamClient::new()?,
+            trusted: parts.trusted,
+            sales: Arc::new(Semaphore::new(parts.max_sales.min(Semaphore::MAX_PERMITS))),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.shared.catalog.is_loaded()
+    }
+
+    /// Answers one request that came over a connection from `peer`.
+    pub async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<GateBody> {
+        let outside = self.shared.trusted.outside(peer, request.headers());
+        match self.listed(&request, &outside) {
+            Ok(listed) => self.sell(listed, request, outside).await,
+            Err(refusal) => {
+                drain(request).await;
+                answer::refuse(&refusal, WireVersion::V2, Money::default())
+            }
+        }
+    }
+
+    fn listed(&self, request: &Request<Incoming>, outside: &Outside) -> Result<Arc<Listed>, Refusal> {
+        let uri = request.uri();
+        if !is_sold(request.method()) {
+            return Err(Reason::MethodNotAllowed.into());
+        }
+        if uri.scheme().is_some() || uri.authority().is_some() {
+            return Err(Refusal::new(
+                Reason::RequestRefused,
+                "the request line holds a whole address; send the path and a Host header",
+            ));
+        }
+        let path = RequestPath::parse(uri.path())?;
+        let snapshot = self.shared.catalog.snapshot().ok_or(Reason::NotReady)?;
+        let listed = snapshot.find(outside.host.as_deref(), &path).ok_or(Reason::NoRoute)?;
+        Ok(Arc::clone(listed))
+    }
+
+    async fn sell(
+        &self,
+        listed: Arc<Listed>,
+        request: Request<Incoming>,
+        outside: Outside,
+    ) -> Response<GateBody> {
+        if let Some(answer) = cors::preflight(request.method(), request.headers()) {
+            return answer;
+        }
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let mut response = match admit(&listed, &request) {
+            Ok(claim) => self.charge(listed, claim, request, outside).await,
+            Err((refusal, version)) if refusal.reason.status() == 402 => {
+                let refused = (refusal.reason != Reason::PaymentRequired).then_some(&refusal);
+                let url = asked::url(&outside, &request);
+                let response =
+                    answer::challenge(listed.challenge.render(&url, refused, version), request.headers());
+                drain(request).await;
+                response
+            }
+            Err((refusal, version)) => {
+                drain(request).await;
+                answer::refuse(&refusal, version, Money::default())
+            }
+        };
+        cors::expose(response.headers_mut(), origin.as_ref());
+        response
+    }
+
+    /// The sale goes on in a task of its own: a client that leaves must not stop the money path
+    /// between two of its steps.
+    async fn charge(
+        &self,
+        listed: Arc<Listed>,
+        claim: Claim,
+        request: Request<Incoming>,
+        outside: Outside,
+    ) -> Response<GateBody> {
+        let version = claim.version();
+        let Ok(permit) = Arc::clone(&self.shared.sales).try_acquire_owned() else {
+            drain(request).await;
+            return answer::refuse(&Reason::Overloaded.into(), version, Money::default());
+        };
+        let (reply, response) = oneshot::channel();
+        let sale = Sale::new(Arc::clone(&self.shared), listed, version, outside, &request);
+        tokio::spawn(async move {
+            sale.run(claim, request, reply).await;
+            drop(permit);
+        });
+        response.await.unwrap_or_else(|_| {
+            // The task panicked. Its payment, if it held one, is given back when its hold ends.
+            answer::refuse(&Reason::LedgerUnavailable.into(), version, Money::default())
+        })
+    }
+}
+
+/// The payment of a request that may be served for one; with a refusal comes the version that
+/// its client is to be answered in.
+fn admit(listed: &Listed, request: &Request<Incoming>) -> Result<Claim, (Refusal, WireVersion)> {
+    let headers = request.headers();
+    let refuse = |refusal| (refusal, WireVersion::V2);
+    if listed.offer.paused {
+        return Err(refuse(Reason::OfferPaused.into()));
+    }
+    if asks_for_upgrade(headers) {
+        return Err(refuse(Reason::UpgradeRefused.into()));
+    }
+    let v1 = single(headers, obol_wire::header::X_PAYMENT).map_err(refuse)?;
+    let v2 = single(headers, obol_wire::header::PAYMENT_SIGNATURE).map_err(refuse)?;
+    let version = if v2.is_none() && v1.is_some() { WireVersion::V1 } else { WireVersion::V2 };
+    match obol_wire::decode(v1, v2) {
+        Ok(Some(claim)) => Ok(claim),
+        Ok(None) => Err((Reason::PaymentRequired.into(), version)),
+        Err(refusal) => Err((refusal, version)),
+    }
+}
+
+/// Some HTTP clients offer `h2c` with every request; it may be ignored.
+fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    headers.get_all(header::UPGRADE).iter().any(|protocol| protocol.as_bytes() != b"h2c")
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [u8]>, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Refusal::new(Reason::ConflictingPayments, format!("{name} came more than once")));
+    }
+    Ok(first.map(|value| value.as_bytes()))
+}

@@ -1,0 +1,418 @@
+//! The way of a paid request: verify, reserve, forward, settle, reply.
+//!
+//! Whoever holds the payment when the response is ready sends it; every other end gives the
+//! payment back, or leaves it for the same payer to redeem.
+
+use crate::{
+    answer, asked,
+    body::{Delivery, GateBody},
+    catalog::Listed,
+    drain::drain,
+    gate::Shared,
+    headers,
+    trust::Outside,
+    upstream::Asker,
+};
+use alloy_primitives::{Address, B256};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use obol_core::{
+    Amount, ChainId, Charge, Disconnect, Payment, Reason, Refusal, RequestPath, Requirement, WireVersion,
+};
+use obol_facilitator::{Terms, settlement_calls};
+use obol_ledger::{
+    Held, Inclusion, LedgerError, NewPayment, Outcome, Owing, PaymentRecord, Reservation, State, held,
+};
+use obol_wire::{Claim, Money, Receipt};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::oneshot, time::Instant};
+
+/// Between the last step that a hold has to outlive and its end.
+const SLACK: Duration = Duration::from_secs(15);
+
+type Reply = oneshot::Sender<Response<GateBody>>;
+
+/// One paid request on its way.
+pub(crate) struct Sale {
+    shared: Arc<Shared>,
+    listed: Arc<Listed>,
+    version: WireVersion,
+    outside: Outside,
+    url: String,
+    fingerprint: B256,
+    /// For the challenge of a refused payment.
+    client_headers: HeaderMap,
+}
+
+/// How a sale ends when it does not deliver.
+enum Ended {
+    /// Refused before the upstream was asked.
+    Refused(Refusal, Request<Incoming>),
+    /// Refused when the payment had been found good.
+    Failed(Refusal, Money),
+    /// Not on the chain in time; the receipt says which transaction is out.
+    Pending(Receipt),
+    /// The upstream's own refusal, which is passed on and not charged.
+    Upstream(Response<Incoming>),
+    /// The client left: nobody reads an answer.
+    Left,
+}
+
+impl From<LedgerError> for Ended {
+    fn from(error: LedgerError) -> Self {
+        tracing::error!(%error, "the ledger failed during a sale");
+        Self::Failed(Reason::LedgerUnavailable.into(), Money::default())
+    }
+}
+
+/// A response that may be sent, and the hold under which it is.
+struct Sold {
+    response: Response<Incoming>,
+    held: Held<held::Delivering>,
+    receipt: Receipt,
+}
+
+/// What a receipt tells about the payment behind it.
+#[derive(Clone, Copy)]
+struct Paying {
+    chain: ChainId,
+    payer: Address,
+    amount: Amount,
+}
+
+impl From<&PaymentRecord> for Paying {
+    fn from(record: &PaymentRecord) -> Self {
+        Self { chain: record.key.chain, payer: record.key.payer, amount: record.amount }
+    }
+}
+
+impl From<&Payment> for Paying {
+    fn from(payment: &Payment) -> Self {
+        let authorization = &payment.authorization;
+        Self { chain: payment.chain, payer: authorization.from, amount: authorization.value }
+    }
+}
+
+impl Paying {
+    fn settled(self, inclusion: Inclusion) -> Receipt {
+        let Self { chain, payer, amount } = self;
+        Receipt::Settled { chain, transaction: inclusion.tx, payer, amount: Some(amount) }
+    }
+
+    fn pending(self, transaction: Option<B256>, version: WireVersion) -> Receipt {
+        let reason = Reason::SettlementPending.code(version).to_owned();
+        Receipt::Unsettled { chain: self.chain, transaction, payer: self.payer, reason }
+    }
+}
+
+/// What the upstream did.
+enum Asked {
+    Succeeded(Response<Incoming>),
+    Refused(Response<Incoming>),
+    Failed(Refusal),
+    ClientLeft,
+}
+
+impl Sale {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        listed: Arc<Listed>,
+        version: WireVersion,
+        outside: Outside,
+        request: &Request<Incoming>,
+    ) -> Self {
+        Self {
+            shared,
+            listed,
+            version,
+            url: asked::url(&outside, request),
+            fingerprint: asked::fingerprint(&outside, request),
+            client_headers: request.headers().clone(),
+            outside,
+        }
+    }
+
+    pub(crate) async fn run(self, claim: Claim, request: Request<Incoming>, mut reply: Reply) {
+        match self.sell(claim, request, &mut reply).await {
+            Ok(sold) => self.deliver(sold, reply).await,
+            Err(ended) => {
+                if let Some(response) = self.answer(ended).await {
+                    // A client that has left by now misses a refusal only.
+                    drop(reply.send(response));
+                }
+            }
+        }
+    }
+
+    async fn sell(&self, claim: Claim, request: Request<Incoming>, reply: &mut Reply) -> Result<Sold, Ended> {
+        let (requirement, payment) = match claim.select(&self.listed.offer.accepts, &self.shared.registry) {
+            Ok(selected) => selected,
+            Err(refusal) => return Err(Ended::Refused(refusal, request)),
+        };
+        match self.reserve(requirement, &payment).await {
+            Ok(Reservation::Granted(held)) => self.sell_reserved(held, &payment, request, reply).await,
+            Ok(Reservation::Entitled(held, paid)) => {
+                self.sell_paid(held, &paid, &payment, request, reply).await
+            }
+            Ok(Reservation::Refused(refusal)) | Err(refusal) => Err(Ended::Refused(refusal, request)),
+        }
+    }
+
+    async fn reserve(&self, requirement: &Requirement, payment: &Payment) -> Result<Reservation, Refusal> {
+        let header_timeout = self.listed.offer.upstream.header_timeout;
+        let terms = Terms { requirement, header_timeout };
+        let verified = match self.shared.facilitator.verify(payment, terms).await {
+            Ok(verified) => verified,
+            Err(refusal) => return self.recall(payment, refusal).await,
+        };
+        let new = NewPayment {
+            key: payment.key(),
+            payee: payment.authorization.to,
+            amount: payment.authorization.value,
+            call: verified.call,
+            valid_before: verified.valid_before,
+            offer: self.listed.offer.id.clone(),
+            fingerprint: self.fingerprint,
+            balance: verified.balance,
+            verified_block: verified.block,
+        };
+        self.shared.ledger.reserve(new, self.hold()).await.map_err(unrecorded)
+    }
+
+    /// A payment that cannot be verified may be one that was paid already.
+    async fn recall(&self, payment: &Payment, refusal: Refusal) -> Result<Reservation, Refusal> {
+        let ledger = &self.shared.ledger;
+        let recalled = match refusal.reason {
+            Reason::NonceUsed | Reason::Expired | Reason::ChainUnavailable | Reason::SettlerUnavailable => {
+                let calls = settlement_calls(payment);
+                ledger.recall(payment.key(), calls, self.fingerprint, self.hold()).await
+            }
+            Reason::InsufficientBalance => {
+                ledger.recall_payer(payment.authorization.from, self.fingerprint, self.hold()).await
+            }
+            _ => Ok(None),
+        };
+        recalled.map_err(unrecorded)?.ok_or(refusal)
+    }
+
+    fn hold(&self) -> Duration {
+        self.listed.offer.upstream.header_timeout + self.shared.facilitator.timing().settle_budget + SLACK
+    }
+
+    async fn sell_reserved(
+        &self,
+        held: Held<held::Reserved>,
+        payment: &Payment,
+        request: Request<Incoming>,
+        reply: &mut Reply,
+    ) -> Result<Sold, Ended> {
+        let ledger = &self.shared.ledger;
+        let verified = Money { verified: true, settled: false };
+        let ended = match self.ask_upstream(payment, request, reply).await {
+            Asked::Succeeded(response) => return self.owe(held, payment, response, reply).await,
+            Asked::Refused(response) => {
+                (format!("the upstream answered {}", response.status()), Ended::Upstream(response))
+            }
+            Asked::Failed(refusal) => (refusal.to_string(), Ended::Failed(refusal, verified)),
+            Asked::ClientLeft => ("the client left before the upstream answered".to_owned(), Ended::Left),
+        };
+        let (why, ended) = ended;
+        if let Err(lost) = ledger.release(held, why).await? {
+            tracing::warn!(%lost, offer = %self.listed.offer.id, "a release came too late");
+        }
+        Err(ended)
+    }
+
+    /// The upstream did its part: from here the money is owed.
+    async fn owe(
+        &self,
+        held: Held<held::Reserved>,
+        payment: &Payment,
+        response: Response<Incoming>,
+        reply: &mut Reply,
+    ) -> Result<Sold, Ended> {
+        let exposure = match self.listed.offer.charge {
+            Charge::BeforeBody => None,
+            Charge::Optimistic(exposure) => Some(exposure),
+        };
+        let owing = self.shared.ledger.owe(held, exposure).await?;
+        self.shared.facilitator.wake(payment.chain);
+        match owing {
+            Ok(Owing::SettleFirst(owed)) => self.settle(owed, payment.into(), response, reply).await,
+            Ok(Owing::Deliver(held)) => {
+                let receipt = Paying::from(payment).pending(None, self.version);
+                Ok(Sold { response, held, receipt })
+            }
+            Err(lost) => {
+                let detail = format!("the service took longer than the payment was held: {lost}");
+                let settled = lost.0.is_paid();
+                Err(Ended::Failed(
+                    Refusal::new(Reason::UpstreamTimeout, detail),
+                    Money { verified: true, settled },
+                ))
+            }
+        }
+    }
+
+    /// Waits for the money, then commits to send.
+    async fn settle(
+        &self,
+        owed: Held<held::Owed>,
+        paying: Paying,
+        response: Response<Incoming>,
+        reply: &mut Reply,
+    ) -> Result<Sold, Ended> {
+        let ledger = &self.shared.ledger;
+        let until = Instant::now() + self.shared.facilitator.timing().settle_budget;
+        let id = owed.id();
+        let outcome = tokio::select! {
+            outcome = ledger.outcome(id, until) => outcome?,
+            () = self.client_leaves(reply) => {
+                ledger.let_go(owed, "the client left before the settlement").await?;
+                return Err(Ended::Left);
+            }
+        };
+        let verified = Money { verified: true, settled: false };
+        match outcome {
+            Outcome::Paid(inclusion) => self.commit(owed, paying, inclusion, response).await,
+            Outcome::Released(why) => {
+                Err(Ended::Failed(Refusal::new(Reason::SimulationFailed, why.unwrap_or_default()), verified))
+            }
+            Outcome::Failed(why) => {
+                Err(Ended::Failed(Refusal::new(Reason::SettlementFailed, why.unwrap_or_default()), verified))
+            }
+            Outcome::Open(_) => {
+                let record = ledger.let_go(owed, "the settlement outlasted the request").await?;
+                if record.state() == State::Released {
+                    let detail = "the payment was not submitted in time";
+                    return Err(Ended::Failed(Refusal::new(Reason::SettlerUnavailable, detail), verified));
+                }
+                let transaction = ledger.newest_attempt(id).await?;
+                Err(Ended::Pending(paying.pending(transaction, self.version)))
+            }
+        }
+    }
+
+    async fn commit(
+        &self,
+        owed: Held<held::Owed>,
+        paying: Paying,
+        inclusion: Inclusion,
+        response: Response<Incoming>,
+    ) -> Result<Sold, Ended> {
+        match self.shared.ledger.start_delivery(owed).await? {
+            Ok(held) => Ok(Sold { response, held, receipt: paying.settled(inclusion) }),
+            Err(lost) => {
+                tracing::warn!(%lost, offer = %self.listed.offer.id, "a payment was lost before its first byte");
+                Err(Ended::Pending(paying.pending(Some(inclusion.tx), self.version)))
+            }
+        }
+    }
+
+    /// Serves what was paid before, without a second settlement.
+    async fn sell_paid(
+        &self,
+        owed: Held<held::Owed>,
+        paid: &PaymentRecord,
+        payment: &Payment,
+        request: Request<Incoming>,
+        reply: &mut Reply,
+    ) -> Result<Sold, Ended> {
+        self.shared.facilitator.wake(paid.key.chain);
+        let (why, ended) = match self.ask_upstream(payment, request, reply).await {
+            Asked::Succeeded(response) => return self.settle(owed, paid.into(), response, reply).await,
+            Asked::Refused(response) => {
+                (format!("the upstream answered {}", response.status()), Ended::Upstream(response))
+            }
+            Asked::Failed(refusal) => {
+                let money = Money { verified: true, settled: paid.state().is_paid() };
+                (refusal.to_string(), Ended::Failed(refusal, money))
+            }
+            Asked::ClientLeft => ("the client left before the upstream answered".to_owned(), Ended::Left),
+        };
+        self.shared.ledger.let_go(owed, why).await?;
+        Err(ended)
+    }
+
+    async fn ask_upstream(&self, payment: &Payment, request: Request<Incoming>, reply: &mut Reply) -> Asked {
+        let asker = Asker {
+            payer: payment.authorization.from,
+            client: self.outside.client,
+            proto: self.outside.proto,
+            host: self.outside.host.clone(),
+        };
+        let path = match RequestPath::parse(request.uri().path()) {
+            Ok(path) => path.after(self.listed.segments).to_owned(),
+            Err(refusal) => return Asked::Failed(refusal),
+        };
+        let upstream = &self.listed.offer.upstream;
+        let answered = tokio::select! {
+            answered = self.shared.upstream.forward(upstream, request, &path, &asker) => answered,
+            () = self.client_leaves(reply) => return Asked::ClientLeft,
+        };
+        match answered {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Asked::Failed(
+                Refusal::new(Reason::UpstreamUnavailable, "the upstream changed the protocol unasked"),
+            ),
+            Ok(response) if response.status().as_u16() >= 400 => Asked::Refused(response),
+            Ok(response) => Asked::Succeeded(response),
+            Err(refusal) => Asked::Failed(refusal),
+        }
+    }
+
+    /// Ends when the client has left and that matters; never otherwise.
+    async fn client_leaves(&self, reply: &mut Reply) {
+        match self.listed.offer.on_disconnect {
+            Disconnect::Release => reply.closed().await,
+            Disconnect::Charge => std::future::pending().await,
+        }
+    }
+
+    async fn deliver(&self, sold: Sold, reply: Reply) {
+        let Sold { response, held, receipt } = sold;
+        let (mut head, body) = response.into_parts();
+        head.headers = headers::from_upstream(head.headers);
+        answer::give_receipt(&mut head.headers, &receipt, self.version, &self.shared.registry);
+        let delivery = Delivery::new(body, self.shared.ledger.clone(), held);
+        obol_stop::reach("client.first-byte");
+        // Refused when the client has left: dropping the body then notes the delivery's end.
+        drop(reply.send(Response::from_parts(head, GateBody::Upstream(delivery))));
+    }
+
+    async fn answer(&self, ended: Ended) -> Option<Response<GateBody>> {
+        match ended {
+            Ended::Left => None,
+            Ended::Refused(refusal, request) => {
+                let response = self.refuse(&refusal, Money::default());
+                drain(request).await;
+                Some(response)
+            }
+            Ended::Failed(refusal, money) => Some(self.refuse(&refusal, money)),
+            Ended::Pending(receipt) => {
+                let money = Money { verified: true, settled: false };
+                let mut response = self.refuse(&Reason::SettlementPending.into(), money);
+                answer::give_receipt(response.headers_mut(), &receipt, self.version, &self.shared.registry);
+                Some(response)
+            }
+            Ended::Upstream(response) => {
+                let (mut head, body) = response.into_parts();
+                head.headers = headers::from_upstream(head.headers);
+                head.headers.insert("x-payment-settled", HeaderValue::from_static("false"));
+                Some(Response::from_parts(head, GateBody::Upstream(Delivery::unpaid(body))))
+            }
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal, money: Money) -> Response<GateBody> {
+        if refusal.reason.status() != 402 {
+            return answer::refuse(refusal, self.version, money);
+        }
+        let challenge = self.listed.challenge.render(&self.url, Some(refusal), self.version);
+        answer::challenge(challenge, &self.client_headers)
+    }
+}
+
+fn unrecorded(error: LedgerError) -> Refusal {
+    tracing::error!(%error, "the ledger refused a reservation");
+    Refusal::from(Reason::LedgerUnavailable)
+}

@@ -1,0 +1,133 @@
+//! Serving the gate on a listener, and its health on another.
+
+use crate::{body::GateBody, gate::Gate};
+use http::{Request, Response, StatusCode, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
+
+/// What a server allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open client connections. Above it new ones wait in the kernel.
+    pub connections: usize,
+    /// How long a client may take over a request's head.
+    pub header_read: Duration,
+    /// How long responses may go on when the server is to stop.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 20_000, header_read: Duration::from_secs(10), grace: Duration::from_secs(30) }
+    }
+}
+
+/// Bytes of a request's head: two payment headers and what browsers add fit four times.
+const MAX_HEAD: usize = 128 * 1024;
+
+/// Sells until `stop` is set, then lets responses finish.
+pub async fn serve_gate(gate: Gate, listener: TcpListener, limits: Limits, stop: watch::Receiver<bool>) {
+    serve(listener, limits, stop, move |request, peer| {
+        let gate = gate.clone();
+        async move {
+            match health(&gate, request.uri().path()) {
+                Some(response) => response,
+                None => gate.answer(request, peer).await,
+            }
+        }
+    })
+    .await;
+}
+
+/// Answers `/healthz` and `/readyz` until `stop` is set.
+pub async fn serve_admin(gate: Gate, listener: TcpListener, limits: Limits, stop: watch::Receiver<bool>) {
+    serve(listener, limits, stop, move |request: Request<Incoming>, _| {
+        let response = health(&gate, request.uri().path())
+            .unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "not found\n"));
+        std::future::ready(response)
+    })
+    .await;
+}
+
+fn health(gate: &Gate, path: &str) -> Option<Response<GateBody>> {
+    match path {
+        "/healthz" => Some(plain(StatusCode::OK, "ok\n")),
+        "/readyz" if gate.is_ready() => Some(plain(StatusCode::OK, "ready\n")),
+        "/readyz" => Some(plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: routes not loaded\n")),
+        _ => None,
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<GateBody> {
+    let mut response = Response::new(GateBody::own(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn serve<A, F>(listener: TcpListener, limits: Limits, mut stop: watch::Receiver<bool>, answer: A)
+where
+    A: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<GateBody>> + Send + 'static,
+{
+    let graceful = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.header_read).max_buf_size(MAX_HEAD);
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &room) => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let Some((stream, peer, permit)) = accepted else { continue };
+        let answer = answer.clone();
+        let service = service_fn(move |request| {
+            let answered = answer(request, peer);
+            async move { Ok::<_, Infallible>(answered.await) }
+        });
+        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%peer, %error, "a client's connection broke");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.grace, graceful.shutdown()).await.is_err() {
+        tracing::warn!(after = ?limits.grace, "responses were cut off");
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            // Without it small responses wait for an acknowledgement; a refusal costs nothing more.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection broke before it was served");
+                return None;
+            }
+            Some((stream, peer.ip(), permit))
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot accept connections");
+            // Out of file descriptors, most likely: only time brings some back.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            None
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Which peers may say what the client's request was.
+
+use http::HeaderMap;
+use std::{fmt, net::IpAddr, str::FromStr};
+
+/// A network in CIDR form, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// Why a text is not a network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither an IP address nor a network such as 10.0.0.0/8")]
+pub struct NetworkError(String);
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let refused = || NetworkError(text.to_owned());
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| refused())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(longest), |prefix| prefix.parse().map_err(|_| refused()))?;
+        if prefix > longest {
+            return Err(refused());
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl Network {
+    fn contains(&self, peer: IpAddr) -> bool {
+        let (mine, theirs, width) = match (self.address, peer.to_canonical()) {
+            (IpAddr::V4(mine), IpAddr::V4(theirs)) => {
+                (u128::from(mine.to_bits()), u128::from(theirs.to_bits()), 32)
+            }
+            (IpAddr::V6(mine), IpAddr::V6(theirs)) => (mine.to_bits(), theirs.to_bits(), 128),
+            _ => return false,
+        };
+        let shift = width - u32::from(self.prefix);
+        mine.checked_shr(shift).unwrap_or(0) == theirs.checked_shr(shift).unwrap_or(0)
+    }
+}
+
+/// What the client's request looked like from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outside {
+    pub(crate) client: IpAddr,
+    pub(crate) proto: &'static str,
+    /// As the client spelled it, port included.
+    pub(crate) host: Option<String>,
+}
+
+/// The peers whose forwarded headers count. Empty by default: then they are ignored.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(Vec<Network>);
+
+impl TrustedProxies {
+    pub const fn new(networks: Vec<Network>) -> Self {
+        Self(networks)
+    }
+
+    fn trusts(&self, peer: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(peer))
+    }
+
+    pub(crate) fn outside(&self, peer: IpAddr, headers: &HeaderMap) -> Outside {
+        let one = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let host = one("host").map(str::to_owned);
+        if !self.trusts(peer) {
+            return Outside { client: peer, proto: "http", host };
+        }
+        // The last address that no trusted proxy added is the client.
+        let forwarded: Vec<IpAddr> = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|address| address.trim().parse().ok())
+            .collect();
+        let client = forwarded.iter().rev().find(|address| !self.trusts(**address)).copied().unwrap_or(peer);
+        let proto = match one("x-forwarded-proto") {
+            Some("https") => "https",
+            _ => "http",
+        };
+        Outside { client, proto, host: one("x-forwarded-host").map(str::to_owned).or(host) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn request() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "inside:8080"),
+            ("x-forwarded-host", "shop.example"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-for", "6.6.6.6, 203.0.113.9, 10.1.2.3"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn forwarded_headers_of_a_stranger_count_for_nothing() {
+        let peer = "198.51.100.7".parse().unwrap();
+        let seen = TrustedProxies::default().outside(peer, &request());
+        assert_eq!(seen, Outside { client: peer, proto: "http", host: Some("inside:8080".to_owned()) });
+    }
+
+    #[test]
+    fn a_trusted_proxy_tells_the_outside_and_the_client_cannot_add_to_it() {
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let seen = trusted.outside("10.9.9.9".parse().unwrap(), &request());
+        let client = "203.0.113.9".parse().unwrap();
+        assert_eq!(seen, Outside { client, proto: "https", host: Some("shop.example".to_owned()) });
+    }
+
+    #[test]
+    fn networks_contain_what_their_prefix_says() {
+        for (network, inside, outside) in [
+            ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"),
+            ("192.168.1.7", "192.168.1.7", "192.168.1.8"),
+            ("fd00::/8", "fd12::1", "fe80::1"),
+            ("10.0.0.0/8", "::ffff:10.0.0.1", "::1"),
+        ] {
+            let network: Network = network.parse().unwrap();
+            assert!(network.contains(inside.parse().unwrap()), "{network} {inside}");
+            assert!(!network.contains(outside.parse().unwrap()), "{network} {outside}");
+        }
+        for text in ["", "10.0.0.0/33", "10.0.0/8", "example.org", "10.0.0.0/x"] {
+            assert!(text.parse::<Network>().is_err(), "{text:?}");
+        }
+    }
+}
