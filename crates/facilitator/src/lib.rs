@@ -4,11 +4,13 @@
 //! nothing. Each chain has one [`settler`] task: it takes what the ledger says is due, and
 //! tells the ledger what the chain shows.
 
+mod audit;
 mod desk;
 mod limits;
 mod settler;
 mod verify;
 
+pub use audit::{Audit, AuditError, Difference, audit, reconcile};
 pub use desk::{ChainSetup, Facilitator};
 pub use limits::{GasCeilings, Timing};
 pub use settler::SettlerState;

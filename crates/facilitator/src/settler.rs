@@ -7,6 +7,8 @@ mod judge;
 mod send;
 mod watch_chain;
 
+pub(crate) use watch_chain::{inclusion, pays};
+
 use crate::{GasCeilings, Timing};
 use obol_core::Chain;
 use obol_evm::{Key, Rpc, RpcError};

@@ -260,7 +260,7 @@ fn holds(batch: &LiveBatch, record: &PaymentRecord) -> bool {
     }
 }
 
-pub(super) fn pays(transfer: &AuthorizedTransfer, payment: &PaymentRecord) -> bool {
+pub(crate) fn pays(transfer: &AuthorizedTransfer, payment: &PaymentRecord) -> bool {
     transfer.token == payment.key.asset
         && transfer.payer == payment.key.payer
         && transfer.nonce == payment.key.nonce
@@ -268,7 +268,7 @@ pub(super) fn pays(transfer: &AuthorizedTransfer, payment: &PaymentRecord) -> bo
         && transfer.amount == payment.amount
 }
 
-pub(super) const fn inclusion(transfer: &AuthorizedTransfer, block_time: i64) -> Inclusion {
+pub(crate) const fn inclusion(transfer: &AuthorizedTransfer, block_time: i64) -> Inclusion {
     Inclusion {
         tx: transfer.tx,
         block: transfer.block,

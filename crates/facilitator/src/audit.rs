@@ -1,0 +1,207 @@
+//! Ledger against chain: payment by payment, and every transfer to a payee.
+
+use crate::settler::{inclusion, pays};
+use obol_core::{Amount, ChainId, PaymentKey, TransferMethod};
+use obol_evm::{AuthorizedTransfer, BlockTag, PlainTransfer, Rpc, RpcError};
+use obol_ledger::{Ledger, LedgerError, PaymentId, PaymentRecord};
+use std::collections::{HashMap, HashSet};
+
+/// Blocks in one search for events: what public endpoints allow.
+const RANGE: u64 = 2_000;
+
+/// A reorganisation can move a transfer to before the block at which its payment was verified.
+const MARGIN: u64 = 64;
+
+/// Receipts in one request.
+const RECEIPTS: usize = 100;
+
+/// Rows of the ledger read at once.
+const PAGE: u32 = 1_000;
+
+/// What the comparison came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    pub chain: ChainId,
+    pub from_block: u64,
+    pub to_block: u64,
+    /// Payments that the ledger calls paid and the chain shows, and their sum per asset is in
+    /// the ledger's earnings.
+    pub matched: u64,
+    pub differences: Vec<Difference>,
+    /// Transfers to a payee that are no payment of this ledger. Not a difference: a payee may
+    /// be paid by others.
+    pub unattributed: Vec<PlainTransfer>,
+}
+
+/// Where ledger and chain disagree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// The ledger calls it paid; the chain has no such transfer where the ledger says.
+    NotOnChain(Box<PaymentRecord>),
+    /// The chain has the transfer; the ledger does not call it paid.
+    NotInLedger(Box<PaymentRecord>, Box<AuthorizedTransfer>),
+    /// Both have it, in different places.
+    Elsewhere(Box<PaymentRecord>, Box<AuthorizedTransfer>),
+}
+
+/// Why there is no comparison.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuditError {
+    #[error("chain endpoint: {0}")]
+    Rpc(#[from] RpcError),
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+    #[error("the endpoint serves eip155:{found}, not {wanted}")]
+    WrongChain { found: u64, wanted: ChainId },
+}
+
+type Transfers = HashMap<PaymentKey, AuthorizedTransfer>;
+
+/// Compares up to the chain's head. Reads the chain first: a payment that the ledger knows to be
+/// in a later block is not compared.
+pub async fn audit(
+    ledger: &Ledger,
+    rpc: &Rpc,
+    chain: ChainId,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<Audit, AuditError> {
+    let found = rpc.chain_id().await?;
+    if found != chain.reference() {
+        return Err(AuditError::WrongChain { found, wanted: chain });
+    }
+    let head = rpc.latest_block().await?.number.to::<u64>();
+    let payees = ledger.payees(chain).await?;
+    let first = payees.iter().map(|payee| payee.since).min().unwrap_or(head);
+    let from_block = first.saturating_sub(MARGIN);
+    let mut plain = Vec::new();
+    let mut from = from_block;
+    while from <= head {
+        let to = head.min(from.saturating_add(RANGE - 1));
+        progress(to, head);
+        for payee in &payees {
+            plain.extend(rpc.transfers_to(payee.asset, payee.payee, from, to).await?);
+        }
+        from = to + 1;
+    }
+    let transfers = authorized(rpc, chain, &plain).await?;
+    compare(ledger, chain, (from_block, head), transfers, plain).await
+}
+
+async fn authorized(rpc: &Rpc, chain: ChainId, plain: &[PlainTransfer]) -> Result<Transfers, AuditError> {
+    let mut seen = HashSet::new();
+    let hashes: Vec<_> = plain.iter().map(|transfer| transfer.tx).filter(|tx| seen.insert(*tx)).collect();
+    let mut transfers = HashMap::new();
+    for some in hashes.chunks(RECEIPTS) {
+        for receipt in rpc.receipts(some).await?.into_iter().flatten() {
+            for transfer in receipt.authorized_transfers() {
+                transfers.insert(key(chain, &transfer), transfer);
+            }
+        }
+    }
+    Ok(transfers)
+}
+
+fn key(chain: ChainId, transfer: &AuthorizedTransfer) -> PaymentKey {
+    PaymentKey {
+        chain,
+        asset: transfer.token,
+        method: TransferMethod::Eip3009,
+        payer: transfer.payer,
+        nonce: transfer.nonce,
+    }
+}
+
+async fn compare(
+    ledger: &Ledger,
+    chain: ChainId,
+    (from_block, to_block): (u64, u64),
+    transfers: Transfers,
+    plain: Vec<PlainTransfer>,
+) -> Result<Audit, AuditError> {
+    let mut matched = 0;
+    let mut differences = Vec::new();
+    let mut attributed = HashSet::new();
+    let mut after = PaymentId(0);
+    loop {
+        let page = ledger.list(after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        for record in page.into_iter().filter(|record| record.key.chain == chain) {
+            let transfer = transfers.get(&record.key).filter(|transfer| pays(transfer, &record));
+            if let Some(transfer) = transfer {
+                attributed.insert((transfer.tx, transfer.log_index));
+            }
+            let later = record.inclusion.is_some_and(|at| at.block > to_block);
+            match (record.state().is_paid(), transfer) {
+                _ if later => {}
+                (true, Some(transfer)) if is_at(&record, transfer) => matched += 1,
+                (true, Some(transfer)) => {
+                    differences.push(Difference::Elsewhere(Box::new(record), Box::new(*transfer)))
+                }
+                (true, None) => differences.push(Difference::NotOnChain(Box::new(record))),
+                (false, Some(transfer)) => {
+                    differences.push(Difference::NotInLedger(Box::new(record), Box::new(*transfer)))
+                }
+                (false, None) => {}
+            }
+        }
+    }
+    let unattributed = plain
+        .into_iter()
+        .filter(|transfer| !attributed.contains(&(transfer.tx, transfer.log_index)))
+        .collect();
+    Ok(Audit { chain, from_block, to_block, matched, differences, unattributed })
+}
+
+fn is_at(record: &PaymentRecord, transfer: &AuthorizedTransfer) -> bool {
+    record.inclusion.is_some_and(|at| {
+        at.tx == transfer.tx && at.block_hash == transfer.block_hash && at.log_index == transfer.log_index
+    })
+}
+
+impl Audit {
+    /// The sum of what no payment of the ledger explains, per asset as listed.
+    pub fn unattributed_amount(&self) -> Option<Amount> {
+        self.unattributed.iter().map(|transfer| transfer.amount).try_fold(Amount::ZERO, Amount::checked_add)
+    }
+}
+
+/// Writes down what the chain shows and the ledger did not have. What it still owes is left to
+/// the verifier, which alone sends.
+pub async fn reconcile(ledger: &Ledger, rpc: &Rpc, audit: &Audit) -> Result<(), AuditError> {
+    ledger.recover().await?;
+    for difference in &audit.differences {
+        match difference {
+            Difference::NotOnChain(record) => forget(ledger, record).await?,
+            Difference::Elsewhere(record, transfer) => {
+                forget(ledger, record).await?;
+                write_down(ledger, rpc, record, transfer).await?;
+            }
+            Difference::NotInLedger(record, transfer) => write_down(ledger, rpc, record, transfer).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn forget(ledger: &Ledger, record: &PaymentRecord) -> Result<(), AuditError> {
+    match (record.batch, record.inclusion) {
+        (Some(batch), _) => ledger.orphan_batch(batch).await?,
+        (None, Some(at)) => ledger.orphan(record.id, at.block_hash).await?,
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+async fn write_down(
+    ledger: &Ledger,
+    rpc: &Rpc,
+    record: &PaymentRecord,
+    transfer: &AuthorizedTransfer,
+) -> Result<(), AuditError> {
+    let block = rpc.block(BlockTag::Number(transfer.block)).await?;
+    // Reorganised since it was read: the next run sees where it went.
+    let Some(block) = block.filter(|block| block.hash == transfer.block_hash) else { return Ok(()) };
+    let time = i64::try_from(block.timestamp.to::<u64>()).unwrap_or(i64::MAX);
+    ledger.include(record.key, inclusion(transfer, time), "reconciled with the chain").await?;
+    Ok(())
+}
