@@ -1,3 +1,4 @@
+use alloy_primitives::Address;
 use anyhow::{Context, Result, bail};
 use obol_core::{Amount, Chain, Finality, OfferId, Payment, Registry, Requirement};
 use obol_devchain::{Account, CHAIN, Devchain};
@@ -35,6 +36,7 @@ pub fn chain_of(finality: Finality) -> Arc<Chain> {
 pub struct SellerOptions {
     pub finality: Finality,
     pub gas: GasCeilings,
+    pub factories: Vec<Address>,
     pub timing: Timing,
 }
 
@@ -43,6 +45,7 @@ impl Default for SellerOptions {
         Self {
             finality: Finality::Finalized,
             gas: GasCeilings::default(),
+            factories: Vec::new(),
             timing: Timing {
                 lease: Duration::from_secs(2),
                 stuck: Duration::from_secs(3),
@@ -74,6 +77,7 @@ impl Seller {
             rpc: Rpc::new(rpc_url, Duration::from_secs(5))?,
             settler: Key::from_bytes(chain.settler().key)?,
             gas: options.gas,
+            factories: options.factories,
         };
         let facilitator = Facilitator::start(&ledger, vec![setup], options.timing);
         Ok(Self { ledger, facilitator, requirement: price(chain.seller()) })

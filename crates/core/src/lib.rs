@@ -18,7 +18,7 @@ pub use asset::{Asset, Domain, TransferMethod};
 pub use chain::{Chain, ChainId, ChainIdError, Finality};
 pub use offer::{Charge, Disconnect, Exposure, Offer, OfferId, Upstream};
 pub use path::RequestPath;
-pub use payment::{Authorization, Payment, PaymentKey, WireVersion};
+pub use payment::{Authorization, Deployment, Payment, PaymentKey, SettlementCall, WireVersion};
 pub use reason::Reason;
 pub use refusal::Refusal;
 pub use registry::{AssetError, Registry, UnknownAsset, UnknownChain};

@@ -41,6 +41,21 @@ pub struct Payment {
     pub signature: Bytes,
 }
 
+/// A call that brings a wallet into being before its token transfer can be asked for (ERC-6492).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    pub factory: Address,
+    pub data: Bytes,
+}
+
+/// The token call that settles a payment, and what has to be deployed before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettlementCall {
+    pub token: Address,
+    pub data: Bytes,
+    pub deployment: Option<Deployment>,
+}
+
 /// What makes a payment the same payment: the unit that is served, and settled, at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PaymentKey {

@@ -99,7 +99,9 @@ impl Rpc {
         if waiters.is_empty() {
             return Ok(Vec::new());
         }
+        obol_stop::reach("rpc.receipts.before");
         batch.send().await?;
+        obol_stop::reach("rpc.receipts.after");
         let mut receipts = Vec::with_capacity(waiters.len());
         for waiter in waiters {
             receipts.push(waiter.await?);
@@ -130,7 +132,9 @@ impl Rpc {
         if waiters.is_empty() {
             return Ok(Vec::new());
         }
+        obol_stop::reach("rpc.codes.before");
         batch.send().await?;
+        obol_stop::reach("rpc.codes.after");
         let mut codes = Vec::with_capacity(waiters.len());
         for waiter in waiters {
             codes.push(waiter.await?);
@@ -144,14 +148,21 @@ impl Rpc {
     }
 
     /// Reads a contract at the head.
-    pub async fn eth_call(&self, to: Address, data: &Bytes, gas: Option<u64>) -> Result<Bytes, RpcError> {
-        let request = CallRequest { from: None, to, data, gas: gas.map(U64::from) };
+    pub async fn eth_call(&self, to: Address, data: &Bytes) -> Result<Bytes, RpcError> {
+        let request = CallRequest { from: None, to, data, gas: None };
         self.call("eth_call", (request, BlockTag::Latest)).await
     }
 
-    pub async fn estimate_gas(&self, from: Address, to: Address, data: &Bytes) -> Result<u64, RpcError> {
-        let request = CallRequest { from: Some(from), to, data, gas: None };
-        self.call::<_, U64>("eth_estimateGas", (request,)).await.map(|gas| gas.to())
+    /// Simulates a call by `from` at the head.
+    pub(crate) async fn call_from(
+        &self,
+        from: Address,
+        to: Address,
+        data: &Bytes,
+        gas: u64,
+    ) -> Result<Bytes, RpcError> {
+        let request = CallRequest { from: Some(from), to, data, gas: Some(U64::from(gas)) };
+        self.call("eth_call", (request, BlockTag::Latest)).await
     }
 
     /// Gives signed bytes to the node.

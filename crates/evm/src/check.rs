@@ -71,7 +71,7 @@ pub async fn check_asset(rpc: &Rpc, asset: &Asset) -> Result<(), CheckError> {
 /// `None` when the contract refuses or answers something else.
 async fn ask<C: SolCall>(rpc: &Rpc, asset: &Asset, call: C) -> Result<Option<C::Return>, CheckError> {
     let data: Bytes = call.abi_encode().into();
-    match rpc.eth_call(asset.address, &data, None).await {
+    match rpc.eth_call(asset.address, &data).await {
         Ok(output) => Ok(C::abi_decode_returns(&output).ok()),
         Err(RpcError::Refused { .. }) => Ok(None),
         Err(error) => Err(unreachable(rpc, error)),

@@ -18,7 +18,7 @@ pub use check::{CheckError, check_asset, check_chain};
 pub use key::{Key, KeyError};
 pub use reads::{Answer, NonceState, PayerCode, Question, Reads};
 pub use rpc::{EndpointError, Rpc, RpcError};
-pub use settle_call::{Simulated, TokenCall, batch_call, transfer_call};
+pub use settle_call::{ContractCall, Simulated, batch_call, transfer_call};
 pub use signature::{Ecdsa, PayerSignature, SignatureError};
 pub use transaction::{Fees, SignedTransaction, sign_call, sign_filler};
 pub use transfers::{AuthorizationEvent, AuthorizedTransfer, PlainTransfer, authorized_transfers};

@@ -110,7 +110,6 @@ async fn gather(rpc: Rpc, mut inbox: mpsc::Receiver<Asked>) {
 const HEADER: usize = 3;
 
 async fn read(rpc: &Rpc, questions: &[Question]) -> Result<Vec<Answer>, RpcError> {
-    obol_stop::reach("rpc.verify.before");
     let mut batch = rpc.batch();
     let data = calls(questions);
     let request = CallRequest { from: None, to: MULTICALL3, data: &data, gas: None };
@@ -119,7 +118,9 @@ async fn read(rpc: &Rpc, questions: &[Question]) -> Result<Vec<Answer>, RpcError
     for question in questions {
         codes.push(batch.add_call::<_, Bytes>("eth_getCode", &(question.payer, BlockTag::Latest))?);
     }
+    obol_stop::reach("rpc.reads.before");
     batch.send().await?;
+    obol_stop::reach("rpc.reads.after");
     let results = Multicall3::aggregate3Call::abi_decode_returns(&state.await?)
         .map_err(|error| RpcError::Malformed(format!("Multicall3: {error}")))?;
     if results.len() != HEADER + 2 * questions.len() {
@@ -140,7 +141,6 @@ async fn read(rpc: &Rpc, questions: &[Question]) -> Result<Vec<Answer>, RpcError
             chain_id,
         });
     }
-    obol_stop::reach("rpc.verify.after");
     Ok(answers)
 }
 

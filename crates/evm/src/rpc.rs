@@ -73,7 +73,10 @@ impl Rpc {
     }
 
     pub async fn call<P: RpcSend, R: RpcRecv>(&self, method: &'static str, params: P) -> Result<R, RpcError> {
-        self.client.request(method, params).await.map_err(RpcError::from)
+        obol_stop::reach_call(method, "before");
+        let answer = self.client.request(method, params).await.map_err(RpcError::from);
+        obol_stop::reach_call(method, "after");
+        answer
     }
 
     /// Several calls in one HTTP request.

@@ -7,18 +7,18 @@ use crate::{
 };
 use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::{Revert, SolCall, SolError};
-use obol_core::Authorization;
+use obol_core::{Authorization, Deployment, SettlementCall};
 
-/// A call to a token.
+/// A transaction's target and input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenCall {
-    pub token: Address,
+pub struct ContractCall {
+    pub to: Address,
     pub data: Bytes,
 }
 
 /// The token call that moves the money. ECDSA goes through the overload that every EIP-3009
 /// token has; other signatures through Circle's `bytes` overload.
-pub fn transfer_call(authorization: &Authorization, signature: &PayerSignature, raw: &Bytes) -> Bytes {
+pub fn transfer_call(authorization: &Authorization, signature: &PayerSignature) -> Bytes {
     let Authorization { from, to, value, valid_after, valid_before, nonce } = authorization;
     match signature {
         PayerSignature::Ecdsa(ecdsa) => Token::transferWithAuthorizationCall {
@@ -34,7 +34,7 @@ pub fn transfer_call(authorization: &Authorization, signature: &PayerSignature, 
         }
         .abi_encode()
         .into(),
-        PayerSignature::Contract(_) | PayerSignature::Undeployed { .. } => {
+        PayerSignature::Contract(raw) | PayerSignature::Undeployed { inner: raw, .. } => {
             TokenBytes::transferWithAuthorizationCall {
                 from: *from,
                 to: *to,
@@ -52,15 +52,23 @@ pub fn transfer_call(authorization: &Authorization, signature: &PayerSignature, 
 
 /// One transaction for one or more calls: one goes straight to the token, more go through
 /// Multicall3, where each may fail alone.
-pub fn batch_call(calls: &[TokenCall]) -> TokenCall {
-    if let [only] = calls {
-        return only.clone();
+pub fn batch_call(calls: &[SettlementCall]) -> ContractCall {
+    if let [SettlementCall { token, data, deployment: None }] = calls {
+        return ContractCall { to: *token, data: data.clone() };
     }
-    let calls = calls
-        .iter()
-        .map(|call| Multicall3::Call3 { target: call.token, allowFailure: true, callData: call.data.clone() })
-        .collect();
-    TokenCall { token: MULTICALL3, data: Multicall3::aggregate3Call { calls }.abi_encode().into() }
+    let may_fail = |target: Address, data: &Bytes| Multicall3::Call3 {
+        target,
+        allowFailure: true,
+        callData: data.clone(),
+    };
+    let mut steps = Vec::with_capacity(calls.len());
+    for call in calls {
+        if let Some(Deployment { factory, data }) = &call.deployment {
+            steps.push(may_fail(*factory, data));
+        }
+        steps.push(may_fail(call.token, &call.data));
+    }
+    ContractCall { to: MULTICALL3, data: Multicall3::aggregate3Call { calls: steps }.abi_encode().into() }
 }
 
 /// What a call would do at the head.
@@ -72,52 +80,102 @@ pub enum Simulated {
 }
 
 impl Rpc {
-    /// Simulates the calls of one transaction, in order, each with the effects of those before.
-    pub async fn simulate(&self, calls: &[TokenCall], gas: u64) -> Result<Vec<Simulated>, RpcError> {
+    /// Simulates the calls of one transaction by `from`, in order, each with the effects of those
+    /// before. An answer that is no verdict on the calls, such as a node that is overloaded, is
+    /// an error.
+    pub async fn simulate(
+        &self,
+        from: Address,
+        calls: &[SettlementCall],
+        gas: u64,
+    ) -> Result<Vec<Simulated>, RpcError> {
+        match self.simulate_whole(from, calls, gas).await? {
+            Whole::Ran(results) => Ok(results),
+            Whole::Reverted(why) if calls.len() == 1 => Ok(vec![Simulated::Fails(why)]),
+            // Too much for the node in one call, or one of them takes all gas: which, is seen
+            // when each is alone.
+            Whole::Reverted(_) => {
+                let mut results = Vec::with_capacity(calls.len());
+                for call in calls.chunks(1) {
+                    results.push(match self.simulate_whole(from, call, gas).await? {
+                        Whole::Ran(alone) => alone.into_iter().next().unwrap_or_else(silent),
+                        Whole::Reverted(why) => Simulated::Fails(why),
+                    });
+                }
+                Ok(results)
+            }
+        }
+    }
+
+    async fn simulate_whole(
+        &self,
+        from: Address,
+        calls: &[SettlementCall],
+        gas: u64,
+    ) -> Result<Whole, RpcError> {
         let whole = batch_call(calls);
-        let answer = self.eth_call(whole.token, &whole.data, Some(gas)).await;
-        let output = match answer {
+        let output = match self.call_from(from, whole.to, &whole.data, gas).await {
             Ok(output) => output,
-            Err(RpcError::Refused { message, data, .. }) => {
-                let why = revert_text(data.as_deref()).unwrap_or(message);
-                return Ok(vec![Simulated::Fails(why); calls.len()]);
+            Err(RpcError::Refused { code, message, data }) if is_revert(code, &message) => {
+                return Ok(Whole::Reverted(revert_text(data.as_deref()).unwrap_or(message)));
             }
             Err(error) => return Err(error),
         };
-        if calls.len() == 1 {
-            return Ok(vec![Simulated::Succeeds]);
+        if whole.to != MULTICALL3 {
+            return Ok(Whole::Ran(vec![Simulated::Succeeds]));
         }
         let results = Multicall3::aggregate3Call::abi_decode_returns(&output)
             .map_err(|error| RpcError::Malformed(format!("Multicall3: {error}")))?;
-        if results.len() != calls.len() {
+        let steps: usize = calls.iter().map(|call| 1 + usize::from(call.deployment.is_some())).sum();
+        if results.len() != steps {
             return Err(RpcError::Malformed("Multicall3 answered for other calls".to_owned()));
         }
-        Ok(results
-            .into_iter()
-            .map(|result| {
-                if result.success {
-                    Simulated::Succeeds
-                } else {
-                    Simulated::Fails(
-                        revert_string(&result.returnData)
-                            .unwrap_or_else(|| "reverted without a reason".to_owned()),
-                    )
-                }
-            })
-            .collect())
+        let mut results = results.into_iter();
+        let transfers = calls.iter().filter_map(|call| {
+            if call.deployment.is_some() {
+                results.next();
+            }
+            results.next()
+        });
+        Ok(Whole::Ran(transfers.map(verdict).collect()))
     }
 
     /// The L1 data fee of a transaction on an OP-stack chain, in wei. A chain without the oracle
     /// (a local one) charges none.
     pub async fn l1_fee(&self, raw: &Bytes) -> Result<U256, RpcError> {
         let data = GasPriceOracle::getL1FeeCall { data: raw.clone() }.abi_encode().into();
-        let output = self.eth_call(GAS_PRICE_ORACLE, &data, None).await?;
+        let output = self.eth_call(GAS_PRICE_ORACLE, &data).await?;
         if output.is_empty() {
             return Ok(U256::ZERO);
         }
         GasPriceOracle::getL1FeeCall::abi_decode_returns(&output)
             .map_err(|error| RpcError::Malformed(format!("gas price oracle: {error}")))
     }
+}
+
+/// What a simulated transaction came to.
+enum Whole {
+    Ran(Vec<Simulated>),
+    Reverted(String),
+}
+
+fn verdict(result: Multicall3::Result) -> Simulated {
+    match result.success {
+        true => Simulated::Succeeds,
+        false => revert_string(&result.returnData).map_or_else(silent, Simulated::Fails),
+    }
+}
+
+fn silent() -> Simulated {
+    Simulated::Fails("reverted without a reason".to_owned())
+}
+
+/// Nodes agree on code 3 for a revert with data, and on little else.
+fn is_revert(code: i64, message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let words =
+        ["revert", "out of gas", "outofgas", "invalid opcode", "invalidfeopcode", "stack", "opcodenotfound"];
+    code == 3 || words.iter().any(|word| message.contains(word))
 }
 
 fn revert_text(data: Option<&str>) -> Option<String> {

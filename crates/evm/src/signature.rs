@@ -1,6 +1,8 @@
 //! Signatures over typed data.
 
 use alloy_primitives::{Address, B256, Bytes, U256, b256, keccak256, uint};
+use alloy_sol_types::SolValue;
+use obol_core::Deployment;
 use secp256k1::{
     Message,
     ecdsa::{RecoverableSignature, RecoveryId},
@@ -19,8 +21,9 @@ pub enum PayerSignature {
     Ecdsa(Ecdsa),
     /// For the payer's contract to judge (ERC-1271).
     Contract(Bytes),
-    /// For a wallet that its factory has yet to deploy (ERC-6492).
-    Undeployed { factory: Address },
+    /// For a wallet that its factory may have yet to deploy (ERC-6492), with the signature that
+    /// is the wallet's to judge.
+    Undeployed { deployment: Deployment, inner: Bytes },
 }
 
 /// An ECDSA signature in the form that tokens accept.
@@ -54,14 +57,13 @@ impl PayerSignature {
         if bytes.is_empty() {
             return Err(SignatureError::Empty);
         }
-        if bytes.len() > 32 && bytes.ends_with(ERC6492_SUFFIX.as_slice()) {
-            // abi.encode(address factory, bytes data, bytes signature): the factory is first.
-            let factory = bytes.get(12..32).ok_or(SignatureError::BadWrapper)?;
-            let padding = bytes.get(..12).ok_or(SignatureError::BadWrapper)?;
-            if padding.iter().any(|&byte| byte != 0) {
+        if let Some(wrapped) = bytes.strip_suffix(ERC6492_SUFFIX.as_slice()) {
+            let (factory, data, inner) = <(Address, Bytes, Bytes)>::abi_decode_params(wrapped)
+                .map_err(|_| SignatureError::BadWrapper)?;
+            if inner.is_empty() || inner.ends_with(ERC6492_SUFFIX.as_slice()) {
                 return Err(SignatureError::BadWrapper);
             }
-            return Ok(Self::Undeployed { factory: Address::from_slice(factory) });
+            return Ok(Self::Undeployed { deployment: Deployment { factory, data }, inner });
         }
         match <&[u8; 65]>::try_from(&bytes[..]) {
             Ok(ecdsa) => Ecdsa::parse(ecdsa).map(Self::Ecdsa),

@@ -1,7 +1,7 @@
 //! The settler's own transactions.
 
 use crate::{
-    TokenCall,
+    ContractCall,
     key::{Key, scalar, y_parity},
 };
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
@@ -43,9 +43,9 @@ pub fn sign_call(
     nonce: u64,
     gas_limit: u64,
     fees: Fees,
-    call: &TokenCall,
+    call: &ContractCall,
 ) -> SignedTransaction {
-    sign(key, chain, nonce, gas_limit, fees, call.token, call.data.clone())
+    sign(key, chain, nonce, gas_limit, fees, call.to, call.data.clone())
 }
 
 /// Signs a transfer of nothing to the settler itself: it fills a nonce that nobody needs.

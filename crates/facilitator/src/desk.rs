@@ -5,6 +5,7 @@ use crate::{
     settler::{self, Setup},
     verify::Verifier,
 };
+use alloy_primitives::Address;
 use obol_core::{Chain, ChainId, Payment, Reason, Refusal};
 use obol_evm::{Key, Reads, Rpc};
 use obol_ledger::Ledger;
@@ -25,6 +26,8 @@ pub struct ChainSetup {
     pub rpc: Rpc,
     pub settler: Key,
     pub gas: GasCeilings,
+    /// Contracts that may be called, at the settler's cost, to deploy a payer's wallet (ERC-6492).
+    pub factories: Vec<Address>,
 }
 
 struct Desk {
@@ -33,6 +36,8 @@ struct Desk {
     reads: Reads,
     highest: AtomicU64,
     gas: GasCeilings,
+    settler: Address,
+    factories: Vec<Address>,
     wake: Arc<Notify>,
     state: watch::Receiver<SettlerState>,
     task: JoinHandle<()>,
@@ -59,6 +64,7 @@ impl Facilitator {
             .into_iter()
             .map(|setup| {
                 let wake = Arc::new(Notify::new());
+                let settler = setup.settler.address();
                 let (task, state) = settler::start(Setup {
                     ledger: ledger.clone(),
                     chain: Arc::clone(&setup.chain),
@@ -75,6 +81,8 @@ impl Facilitator {
                     rpc: setup.rpc,
                     highest: AtomicU64::new(0),
                     gas: setup.gas,
+                    settler,
+                    factories: setup.factories,
                     wake,
                     state,
                     task,
@@ -104,6 +112,8 @@ impl Facilitator {
             highest: &desk.highest,
             timing: &self.timing,
             gas: &desk.gas,
+            settler: desk.settler,
+            factories: &desk.factories,
         };
         verifier.verify(payment, terms).await
     }

@@ -40,6 +40,8 @@ pub struct GasCeilings {
     pub per_payment: u64,
     /// Gas for one payment whose payer has code, alone in its transaction.
     pub per_contract_payment: u64,
+    /// Gas for one payment whose payer's wallet is deployed with it, alone in its transaction.
+    pub per_deployment: u64,
     /// Wei of L1 data fee for one payment, on OP-stack chains.
     pub l1_fee_per_payment: u128,
 }
@@ -50,6 +52,7 @@ impl Default for GasCeilings {
             max_fee: 100_000_000_000,
             per_payment: 120_000,
             per_contract_payment: 500_000,
+            per_deployment: 1_000_000,
             l1_fee_per_payment: 100_000_000_000_000,
         }
     }

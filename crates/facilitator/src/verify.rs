@@ -1,11 +1,12 @@
 //! Whether a payment is good for a requirement. Cheap checks first; the chain last.
 
 use crate::{GasCeilings, Timing};
-use alloy_primitives::{Bytes, U256};
-use obol_core::{Amount, Chain, Payment, Reason, Refusal, Requirement, TransferMethod};
+use alloy_primitives::{Address, Bytes, U256};
+use obol_core::{
+    Amount, Chain, Deployment, Payment, Reason, Refusal, Requirement, SettlementCall, TransferMethod,
+};
 use obol_evm::{
-    Answer, NonceState, PayerCode, PayerSignature, Question, Reads, Rpc, Simulated, TokenCall, transfer_call,
-    typed,
+    Answer, NonceState, PayerCode, PayerSignature, Question, Reads, Rpc, Simulated, transfer_call, typed,
 };
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -24,8 +25,8 @@ pub struct Terms<'a> {
 /// A payment that is good, as of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The token call that settles it.
-    pub call: Bytes,
+    /// What settles it.
+    pub call: SettlementCall,
     pub balance: Amount,
     pub block: u64,
     /// Seconds since the Unix epoch, at most `i64::MAX`.
@@ -43,6 +44,10 @@ pub(crate) struct Verifier<'a> {
     pub(crate) highest: &'a AtomicU64,
     pub(crate) timing: &'a Timing,
     pub(crate) gas: &'a GasCeilings,
+    /// The account that will send the settlement.
+    pub(crate) settler: Address,
+    /// Contracts that may be called to deploy a payer's wallet.
+    pub(crate) factories: &'a [Address],
 }
 
 /// What a signature turned out to be without asking the chain.
@@ -50,6 +55,8 @@ enum Signer {
     Payer,
     /// Only the payer's code, if it has any, can still call it good.
     NotThePayer(String),
+    /// Only the payer's code can, and this brings it into being.
+    Undeployed(Deployment),
 }
 
 impl Verifier<'_> {
@@ -77,14 +84,28 @@ impl Verifier<'_> {
         }
         // A payer without funds may be owed a delivery, and is told only when the signature proves
         // who it is: the token itself says so for a payer with code.
+        let call = |deployment| SettlementCall {
+            token: payment.asset,
+            data: transfer_call(&payment.authorization, &signature),
+            deployment,
+        };
         let call = match (answer.has_code, signer) {
-            (PayerCode::None, Signer::Payer) => {
-                transfer_call(&payment.authorization, &signature, &payment.signature)
-            }
+            (PayerCode::None, Signer::Payer) => call(None),
             (PayerCode::None, Signer::NotThePayer(detail)) => {
                 return Err(Refusal::new(Reason::InvalidSignature, detail));
             }
-            (PayerCode::Some, _) => self.contract_call(payment).await?,
+            (PayerCode::None, Signer::Undeployed(deployment)) => {
+                self.judged_by_code(call(Some(deployment)), self.gas.per_deployment).await?
+            }
+            (PayerCode::Some, Signer::Undeployed(_)) => {
+                self.judged_by_code(call(None), self.gas.per_contract_payment).await?
+            }
+            (PayerCode::Some, Signer::Payer | Signer::NotThePayer(_)) => {
+                let whole = PayerSignature::Contract(payment.signature.clone());
+                let data = transfer_call(&payment.authorization, &whole);
+                let call = SettlementCall { data, ..call(None) };
+                self.judged_by_code(call, self.gas.per_contract_payment).await?
+            }
         };
         if answer.balance < payment.authorization.value {
             return Err(Refusal::new(
@@ -131,10 +152,14 @@ impl Verifier<'_> {
         signature: &PayerSignature,
     ) -> Result<Signer, Refusal> {
         match signature {
-            PayerSignature::Undeployed { factory } => Err(Refusal::new(
-                Reason::FactoryNotAllowed,
-                format!("the wallet's factory {factory} is not in the allow-list"),
-            )),
+            PayerSignature::Undeployed { deployment, .. } => {
+                if !self.factories.contains(&deployment.factory) {
+                    let detail =
+                        format!("the wallet's factory {} is not in the allow-list", deployment.factory);
+                    return Err(Refusal::new(Reason::FactoryNotAllowed, detail));
+                }
+                Ok(Signer::Undeployed(deployment.clone()))
+            }
             PayerSignature::Contract(_) => {
                 Ok(Signer::NotThePayer("it is not 65 bytes long, and the payer has no code".to_owned()))
             }
@@ -169,19 +194,16 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// The payer has code: the token will ask it, so only a simulation can tell. It runs alone
-    /// and under a gas ceiling.
-    async fn contract_call(&self, payment: &Payment) -> Result<Bytes, Refusal> {
-        let raw = PayerSignature::Contract(payment.signature.clone());
-        let data = transfer_call(&payment.authorization, &raw, &payment.signature);
-        let call = TokenCall { token: payment.asset, data };
+    /// The payer has code, or will have: the token will ask it, so only a simulation can tell.
+    /// It runs alone and under a gas ceiling.
+    async fn judged_by_code(&self, call: SettlementCall, gas: u64) -> Result<SettlementCall, Refusal> {
         let simulated = self
             .rpc
-            .simulate(std::slice::from_ref(&call), self.gas.per_contract_payment)
+            .simulate(self.settler, std::slice::from_ref(&call), gas)
             .await
             .map_err(|error| unavailable(format!("simulation failed: {error}")))?;
         match simulated.as_slice() {
-            [Simulated::Succeeds] => Ok(call.data),
+            [Simulated::Succeeds] => Ok(call),
             [Simulated::Fails(why)] if why.contains("signature") => {
                 Err(Refusal::new(Reason::InvalidSignature, why.clone()))
             }
@@ -198,7 +220,7 @@ pub fn settlement_calls(payment: &Payment) -> Vec<Bytes> {
     [PayerSignature::parse(&payment.signature).ok(), Some(whole)]
         .into_iter()
         .flatten()
-        .map(|signature| transfer_call(&payment.authorization, &signature, &payment.signature))
+        .map(|signature| transfer_call(&payment.authorization, &signature))
         .collect()
 }
 

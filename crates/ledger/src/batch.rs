@@ -7,8 +7,8 @@ use crate::{
     txn::{Txn, account, amount, amount_code, blob, chain_code, number, number_code, select_payments, word},
 };
 use alloy_primitives::{Address, B256, Bytes};
-use obol_core::{Amount, ChainId};
-use rusqlite::params;
+use obol_core::{Amount, ChainId, Deployment, SettlementCall};
+use rusqlite::{Row, params};
 use std::time::Duration;
 
 /// A settler account on a chain.
@@ -90,11 +90,11 @@ pub struct LiveBatch {
     pub payments: Vec<PaymentRecord>,
 }
 
-/// A payment that waits to be submitted, and the token call that settles it.
+/// A payment that waits to be submitted, and what settles it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DuePayment {
     pub record: PaymentRecord,
-    pub call: Bytes,
+    pub call: SettlementCall,
 }
 
 pub(crate) const OPEN: i64 = 0;
@@ -212,15 +212,15 @@ impl Ledger {
         self.writer.write(Op::Read, move |txn| live_batches(txn, settler)).await
     }
 
-    /// The token calls that a batch still has to make, as (token, call): none when all its
-    /// payments were settled otherwise.
-    pub async fn batch_calls(&self, batch: BatchId) -> Result<Vec<(Address, Bytes)>, LedgerError> {
+    /// What a batch still has to settle: nothing when all its payments were settled otherwise.
+    pub async fn batch_calls(&self, batch: BatchId) -> Result<Vec<SettlementCall>, LedgerError> {
         self.writer
             .write(Op::Read, move |txn| {
                 txn.all(
-                    "SELECT asset, call FROM payments WHERE batch = ?1 AND state IN (3, 4) ORDER BY id",
+                    "SELECT asset, call, factory, factory_data FROM payments \
+                     WHERE batch = ?1 AND state IN (3, 4) ORDER BY id",
                     [batch.0],
-                    |row| Ok((account(blob(row, 0)?)?, Bytes::copy_from_slice(blob(row, 1)?))),
+                    read_call,
                 )
             })
             .await
@@ -242,11 +242,22 @@ impl Ledger {
 }
 
 fn with_call(txn: &Txn<'_>, record: PaymentRecord) -> Result<DuePayment, LedgerError> {
-    let call = txn.one("SELECT call FROM payments WHERE id = ?1", [record.id.0], |row| {
-        Ok(Bytes::copy_from_slice(blob(row, 0)?))
-    })?;
+    let call = txn.one(
+        "SELECT asset, call, factory, factory_data FROM payments WHERE id = ?1",
+        [record.id.0],
+        read_call,
+    )?;
     let call = call.ok_or_else(|| LedgerError::Corrupt(format!("payment {} has no call", record.id.0)))?;
     Ok(DuePayment { record, call })
+}
+
+fn read_call(row: &Row<'_>) -> Result<SettlementCall, LedgerError> {
+    let bytes = |index| blob(row, index).map(Bytes::copy_from_slice);
+    let deployment = match row.get::<_, Option<Vec<u8>>>(2)? {
+        None => None,
+        Some(factory) => Some(Deployment { factory: account(&factory)?, data: bytes(3)? }),
+    };
+    Ok(SettlementCall { token: account(blob(row, 0)?)?, data: bytes(1)?, deployment })
 }
 
 fn lease(txn: &Txn<'_>, settler: Settler, holder: String, ttl: i64) -> Result<Leased, LedgerError> {

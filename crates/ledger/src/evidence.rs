@@ -22,7 +22,8 @@ pub struct MinedBatch {
     pub paid: Vec<(PaymentId, Inclusion)>,
     /// In the transaction, but its events do not show their transfers.
     pub unpaid: Vec<PaymentId>,
-    /// When the unpaid ones may be submitted again.
+    /// When the unpaid ones may be submitted again, the first time; each further time they wait
+    /// fifteen times longer, but never beyond their own end.
     pub retry_after: Duration,
 }
 
@@ -48,13 +49,14 @@ impl Ledger {
                     include(txn, *id, *inclusion, "its transfer is in a block")?;
                 }
                 let cap = u32::try_from(mined.unpaid.len() + mined.paid.len()).unwrap_or(u32::MAX) / 2;
-                let retry_at = txn.now().plus_millis(millis(mined.retry_after));
+                let now = txn.now();
                 for &id in &mined.unpaid {
                     let Some(record) = txn.payment(id)? else { continue };
                     let _moved_meanwhile =
                         txn.follow::<Redue>(record, "mined without its transfer", |record| {
                             record.batch_cap = cap.max(1);
-                            record.retry_at = retry_at;
+                            record.retry_at = after_miss(now, mined.retry_after, record);
+                            record.misses = record.misses.saturating_add(1);
                         })?;
                 }
                 Ok(())
@@ -279,6 +281,15 @@ fn include(txn: &Txn<'_>, id: PaymentId, inclusion: Inclusion, why: &str) -> Res
             })
         }
     }
+}
+
+/// A payer can let each attempt fail at the last moment, at the seller's cost of gas: growing
+/// pauses bound how often that can be done before the authorization ends by itself.
+fn after_miss(now: Timestamp, first: Duration, record: &PaymentRecord) -> Timestamp {
+    let factor = 15i64.saturating_pow(record.misses);
+    let pause = millis(first).saturating_mul(factor);
+    let end = record.valid_before.saturating_add(1).saturating_mul(1_000);
+    now.plus_millis(pause).min(Timestamp(end)).max(now.plus_millis(millis(first)))
 }
 
 fn millis(duration: Duration) -> i64 {

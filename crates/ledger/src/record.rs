@@ -1,8 +1,8 @@
 //! What the ledger stores and tells.
 
 use crate::{Delivery, State, Timestamp};
-use alloy_primitives::{Address, B256, Bytes};
-use obol_core::{Amount, OfferId, PaymentKey};
+use alloy_primitives::{Address, B256};
+use obol_core::{Amount, OfferId, PaymentKey, SettlementCall};
 
 /// A payment's row, for as long as the ledger exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,8 +18,8 @@ pub struct NewPayment {
     pub key: PaymentKey,
     pub payee: Address,
     pub amount: Amount,
-    /// The token call that settles it, ready to be sent. Opaque to the ledger.
-    pub call: Bytes,
+    /// What settles it, ready to be sent. Opaque to the ledger.
+    pub call: SettlementCall,
     /// Seconds since the Unix epoch; later than the ledger can count is stored as its maximum.
     pub valid_before: i64,
     pub offer: OfferId,
@@ -62,6 +62,8 @@ pub struct PaymentRecord {
     pub batch: Option<BatchId>,
     /// The largest batch it may travel in; 0 is any. Halved when a batch failed for gas.
     pub batch_cap: u32,
+    /// How often it was mined without its transfer: each time cost gas.
+    pub misses: u32,
     pub retry_at: Timestamp,
     /// Why it was last refused, deferred or failed.
     pub reason: Option<String>,

@@ -159,10 +159,11 @@ pub(crate) fn redeem(
 }
 
 /// Why the payer's balance does not cover this payment and its other open ones, if so. Open is
-/// all that the balance, read at a block, does not show as spent yet.
+/// all that the balance, read at a block, does not show as spent yet. A payer one of whose
+/// payments has cost gas for nothing has to see that one settled, or expired, first.
 fn uncovered(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<Refusal>, LedgerError> {
     let open = txn.all(
-        "SELECT amount FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 \
+        "SELECT amount, misses FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 \
          AND state IN (0, 2, 3, 4, 5) AND (state <> 5 OR block > ?4)",
         params![
             new.key.payer.as_slice(),
@@ -170,9 +171,13 @@ fn uncovered(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<Refusal>, LedgerE
             chain_code(new.key.chain),
             number_code(new.verified_block)
         ],
-        |row| amount(blob(row, 0)?),
+        |row| Ok((amount(blob(row, 0)?)?, row.get::<_, u32>(1)?)),
     )?;
-    let needed = open.into_iter().try_fold(new.amount, Amount::checked_add);
+    if open.iter().any(|(_, misses)| *misses > 0) {
+        let detail = "another payment of this payer was mined without its transfer and is not settled yet";
+        return Ok(Some(Refusal::new(Reason::SimulationFailed, detail)));
+    }
+    let needed = open.into_iter().map(|(amount, _)| amount).try_fold(new.amount, Amount::checked_add);
     match needed {
         Some(needed) if needed <= new.balance => Ok(None),
         Some(needed) => Ok(Some(Refusal::new(
@@ -187,8 +192,9 @@ fn uncovered(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<Refusal>, LedgerE
 }
 
 fn same_call(txn: &Txn<'_>, id: PaymentId, new: &NewPayment) -> Result<bool, LedgerError> {
-    let same =
-        txn.one("SELECT call FROM payments WHERE id = ?1", [id.0], |row| Ok(blob(row, 0)? == &new.call[..]))?;
+    let same = txn.one("SELECT call FROM payments WHERE id = ?1", [id.0], |row| {
+        Ok(blob(row, 0)? == &new.call.data[..])
+    })?;
     Ok(same.unwrap_or(false))
 }
 

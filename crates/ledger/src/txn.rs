@@ -22,7 +22,7 @@ macro_rules! select_payments {
         concat!(
             "SELECT id, chain, asset, method, payer, nonce, payee, amount, valid_before, offer_namespace, \
              offer_name, state, revision, reservation, delivery, fingerprint, held_until, verified_block, \
-             batch, batch_cap, retry_at, reason, tx, block, block_hash, block_time, log_index, created_at, \
+             batch, batch_cap, misses, retry_at, reason, tx, block, block_hash, block_time, log_index, created_at, \
              changed_at FROM payments WHERE ",
             $condition
         )
@@ -115,11 +115,13 @@ impl<'a> Txn<'a> {
             First::Unused => (State::Released, 0),
         };
         let key = &new.key;
+        let deployment = new.call.deployment.as_ref();
         self.execute(
             "INSERT INTO payments (chain, asset, method, payer, nonce, payee, amount, call, valid_before, \
              offer_namespace, offer_name, state, revision, reservation, delivery, fingerprint, held_until, \
-             verified_block, created_at, changed_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1, ?13, 0, ?14, ?15, ?16, ?17, ?17)",
+             verified_block, created_at, changed_at, factory, factory_data) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1, ?13, 0, ?14, ?15, ?16, ?17, ?17, ?18, \
+             ?19)",
             params![
                 chain_code(key.chain),
                 key.asset.as_slice(),
@@ -128,7 +130,7 @@ impl<'a> Txn<'a> {
                 key.nonce.as_slice(),
                 new.payee.as_slice(),
                 amount_code(new.amount),
-                &new.call[..],
+                &new.call.data[..],
                 new.valid_before,
                 new.offer.namespace,
                 new.offer.name,
@@ -138,6 +140,8 @@ impl<'a> Txn<'a> {
                 held_until.0,
                 number_code(new.verified_block),
                 self.now.0,
+                deployment.map(|deployment| deployment.factory.as_slice()),
+                deployment.map(|deployment| &deployment.data[..]),
             ],
         )?;
         let id = PaymentId(self.last_insert());
@@ -194,7 +198,7 @@ impl<'a> Txn<'a> {
             "UPDATE payments SET state = ?3, revision = ?2 + 1, reservation = ?4, delivery = ?5, \
              fingerprint = ?6, held_until = ?7, batch = ?8, batch_cap = ?9, retry_at = ?10, reason = ?11, \
              tx = ?12, block = ?13, block_hash = ?14, block_time = ?15, log_index = ?16, changed_at = ?17, \
-             verified_block = ?18 WHERE id = ?1 AND revision = ?2",
+             verified_block = ?18, misses = ?19 WHERE id = ?1 AND revision = ?2",
             params![
                 next.id.0,
                 next.revision,
@@ -214,6 +218,7 @@ impl<'a> Txn<'a> {
                 inclusion.map(|i| number_code(i.log_index)),
                 self.now.0,
                 number_code(next.verified_block),
+                next.misses,
             ],
         )?;
         if changed != 1 {
@@ -344,14 +349,14 @@ pub(crate) fn blob<'r>(row: &'r Row<'_>, index: usize) -> Result<&'r [u8], Ledge
 }
 
 pub(crate) fn read_payment(row: &Row<'_>) -> Result<PaymentRecord, LedgerError> {
-    let inclusion = match row.get::<_, Option<i64>>(23)? {
+    let inclusion = match row.get::<_, Option<i64>>(24)? {
         None => None,
         Some(block) => Some(Inclusion {
-            tx: word(blob(row, 22)?)?,
+            tx: word(blob(row, 23)?)?,
             block: number(block)?,
-            block_hash: word(blob(row, 24)?)?,
-            block_time: row.get(25)?,
-            log_index: number(row.get(26)?)?,
+            block_hash: word(blob(row, 25)?)?,
+            block_time: row.get(26)?,
+            log_index: number(row.get(27)?)?,
         }),
     };
     Ok(PaymentRecord {
@@ -376,10 +381,11 @@ pub(crate) fn read_payment(row: &Row<'_>) -> Result<PaymentRecord, LedgerError> 
         verified_block: number(row.get(17)?)?,
         batch: row.get::<_, Option<i64>>(18)?.map(BatchId),
         batch_cap: row.get(19)?,
-        retry_at: Timestamp(row.get(20)?),
-        reason: row.get(21)?,
+        misses: row.get(20)?,
+        retry_at: Timestamp(row.get(21)?),
+        reason: row.get(22)?,
         inclusion,
-        created_at: Timestamp(row.get(27)?),
-        changed_at: Timestamp(row.get(28)?),
+        created_at: Timestamp(row.get(28)?),
+        changed_at: Timestamp(row.get(29)?),
     })
 }

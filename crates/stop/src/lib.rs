@@ -2,11 +2,13 @@
 //!
 //! Every commit of the ledger and every network call of a settlement passes such points. With
 //! the `armed` feature the environment variable `OBOL_STOP_AT=<name>` or `<name>@<n>` makes the
-//! process send itself SIGKILL when it reaches that point (for the n-th time), after appending
-//! the name to the file that `OBOL_STOP_LOG` names. Without the feature [`reach`] is nothing.
+//! process send itself SIGKILL when it reaches that point (for the n-th time). The file that
+//! `OBOL_STOP_LOG` names gets a line `reached <name>` for each point, once, and `killed <name>`.
+//! Without the feature [`reach`] is nothing.
 
-/// Every stop point there is. A test walks through this list and fails on a point that a
-/// paid request does not reach.
+/// Every stop point there is: a test walks through this list, and fails on a point that is not
+/// reached and on one that is reached and not listed. Calls to a chain's endpoint have their
+/// method's name; those that travel together have the name of what is asked.
 pub const POINTS: &[&str] = &[
     "ledger.reserve.before-commit",
     "ledger.reserve.after-commit",
@@ -44,16 +46,28 @@ pub const POINTS: &[&str] = &[
     "ledger.bury.after-commit",
     "ledger.recover.before-commit",
     "ledger.recover.after-commit",
-    "rpc.verify.before",
-    "rpc.verify.after",
-    "rpc.simulate.before",
-    "rpc.simulate.after",
-    "rpc.broadcast.before",
-    "rpc.broadcast.after",
+    "rpc.reads.before",
+    "rpc.reads.after",
+    "rpc.codes.before",
+    "rpc.codes.after",
     "rpc.receipts.before",
     "rpc.receipts.after",
-    "rpc.events.before",
-    "rpc.events.after",
+    "rpc.eth_call.before",
+    "rpc.eth_call.after",
+    "rpc.eth_getBalance.before",
+    "rpc.eth_getBalance.after",
+    "rpc.eth_getBlockByNumber.before",
+    "rpc.eth_getBlockByNumber.after",
+    "rpc.eth_getLogs.before",
+    "rpc.eth_getLogs.after",
+    "rpc.eth_getTransactionCount.before",
+    "rpc.eth_getTransactionCount.after",
+    "rpc.eth_getTransactionReceipt.before",
+    "rpc.eth_getTransactionReceipt.after",
+    "rpc.eth_maxPriorityFeePerGas.before",
+    "rpc.eth_maxPriorityFeePerGas.after",
+    "rpc.eth_sendRawTransaction.before",
+    "rpc.eth_sendRawTransaction.after",
     "upstream.before",
     "upstream.after",
     "client.first-byte",
@@ -64,50 +78,70 @@ pub const POINTS: &[&str] = &[
 #[inline(always)]
 pub fn reach(_point: &str) {}
 
+/// As [`reach`], around a call to a chain's endpoint.
+#[cfg(not(feature = "armed"))]
+#[inline(always)]
+pub fn reach_call(_method: &str, _side: &str) {}
+
 #[cfg(feature = "armed")]
-pub use armed::reach;
+pub use armed::{reach, reach_call};
 
 #[cfg(feature = "armed")]
 mod armed {
     use std::{
+        collections::HashSet,
+        fs::{File, OpenOptions},
         io::Write,
-        sync::{
-            OnceLock,
-            atomic::{AtomicUsize, Ordering},
-        },
+        sync::{Mutex, OnceLock, PoisonError},
     };
 
-    struct Order {
-        point: String,
-        nth: usize,
-        seen: AtomicUsize,
+    /// What the environment asked for, and what has come to pass of it.
+    struct Armed {
+        point: Option<String>,
+        left: usize,
+        log: Option<File>,
+        logged: HashSet<String>,
     }
 
-    fn order() -> Option<&'static Order> {
-        static ORDER: OnceLock<Option<Order>> = OnceLock::new();
-        ORDER
-            .get_or_init(|| {
-                let text = std::env::var("OBOL_STOP_AT").ok()?;
-                let (point, nth) = text.split_once('@').unwrap_or((&text, "1"));
-                let nth = nth.parse().ok()?;
-                Some(Order { point: point.to_owned(), nth, seen: AtomicUsize::new(0) })
+    fn armed() -> &'static Mutex<Armed> {
+        static ARMED: OnceLock<Mutex<Armed>> = OnceLock::new();
+        ARMED.get_or_init(|| {
+            let order = std::env::var("OBOL_STOP_AT").unwrap_or_default();
+            let (point, nth) = order.split_once('@').unwrap_or((&order, "1"));
+            let log = std::env::var_os("OBOL_STOP_LOG")
+                .and_then(|path| OpenOptions::new().append(true).create(true).open(path).ok());
+            Mutex::new(Armed {
+                point: (!point.is_empty()).then(|| point.to_owned()),
+                left: nth.parse().unwrap_or(1),
+                log,
+                logged: HashSet::new(),
             })
-            .as_ref()
+        })
     }
 
     /// Dies here if a test asked for it.
     pub fn reach(point: &str) {
-        let Some(order) = order() else { return };
-        if order.point != point || order.seen.fetch_add(1, Ordering::SeqCst) + 1 != order.nth {
-            return;
+        let mut armed = armed().lock().unwrap_or_else(PoisonError::into_inner);
+        let killed = armed.point.as_deref() == Some(point) && {
+            armed.left = armed.left.saturating_sub(1);
+            armed.left == 0
+        };
+        if killed || armed.logged.insert(point.to_owned()) {
+            let word = if killed { "killed" } else { "reached" };
+            // A log that cannot be written shows in the test as a point that was not reached.
+            let _ = armed.log.as_mut().map(|log| log.write_all(format!("{word} {point}\n").as_bytes()));
         }
-        if let Some(path) = std::env::var_os("OBOL_STOP_LOG")
-            && let Ok(mut log) = std::fs::OpenOptions::new().append(true).create(true).open(path)
-        {
-            // The process is about to die: a log that cannot be written shows in the test as a
-            // point that was not reached.
-            let _ = writeln!(log, "{point}");
+        if killed {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            // The signal may take a moment to arrive; nothing must happen until then.
+            loop {
+                std::thread::park();
+            }
         }
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+
+    /// As [`reach`], around a call to a chain's endpoint.
+    pub fn reach_call(method: &str, side: &str) {
+        reach(&format!("rpc.{method}.{side}"));
     }
 }

@@ -43,7 +43,6 @@ impl Settler {
         let head = self.rpc.latest_block().await?;
         let last = self.final_block().await?;
         let key = &payment.key;
-        obol_stop::reach("rpc.events.before");
         let event = self
             .rpc
             .authorization_event(
@@ -54,7 +53,6 @@ impl Settler {
                 head.number.to(),
             )
             .await?;
-        obol_stop::reach("rpc.events.after");
         let last_number = last.as_ref().map_or(0, |block| block.number.to::<u64>());
         match event {
             Some(AuthorizationEvent::Used { tx, .. }) => {

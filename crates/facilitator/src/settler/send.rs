@@ -3,10 +3,8 @@
 use super::{Pace, Settler, SettlerState, TickError};
 use crate::limits::{BATCH, BATCH_OVERHEAD, OPEN_BATCHES};
 use alloy_primitives::{B256, Bytes, U256};
-use obol_core::Amount;
-use obol_evm::{
-    BlockTag, Fees, RpcError, SignedTransaction, Simulated, TokenCall, batch_call, sign_call, sign_filler,
-};
+use obol_core::{Amount, SettlementCall};
+use obol_evm::{BlockTag, Fees, RpcError, SignedTransaction, Simulated, batch_call, sign_call, sign_filler};
 use obol_ledger::{
     Attempt, BatchId, BatchState, Clock, DuePayment, Lease, LiveBatch, NewAttempt, PaymentId, Stored,
     Timestamp,
@@ -108,20 +106,22 @@ impl Settler {
         })
     }
 
-    /// Chooses what travels together. A payer with code can burn all gas of its transaction, so
-    /// it travels alone; payments of a batch that failed travel in ever smaller ones.
+    /// Chooses what travels together. A payer with code, or one that is about to have some, can
+    /// burn all gas of its transaction, so it travels alone; payments of a batch that failed travel in ever smaller ones.
     async fn load(&self, due: Vec<DuePayment>) -> Result<Load, TickError> {
         let payers: Vec<_> = due.iter().map(|payment| payment.record.key.payer).collect();
         let codes = self.rpc.codes(&payers).await?;
         let mut first_cap = None;
         let mut payments = Vec::new();
-        for (payment, code) in due.into_iter().zip(codes) {
+        for (mut payment, code) in due.into_iter().zip(codes) {
             if !code.is_empty() {
+                // Deployed meanwhile: doing it again would take all gas of the transaction.
+                payment.call.deployment = None;
+            }
+            if !code.is_empty() || payment.call.deployment.is_some() {
                 if payments.is_empty() {
-                    return Ok(Load {
-                        payments: vec![payment],
-                        gas_limit: self.gas.per_contract_payment + BATCH_OVERHEAD,
-                    });
+                    let gas_limit = self.alone(&payment.call) + BATCH_OVERHEAD;
+                    return Ok(Load { payments: vec![payment], gas_limit });
                 }
                 continue;
             }
@@ -135,11 +135,18 @@ impl Settler {
         Ok(Load { payments, gas_limit })
     }
 
+    /// The gas ceiling of a payment that is alone in its transaction.
+    const fn alone(&self, call: &SettlementCall) -> u64 {
+        match call.deployment {
+            Some(_) => self.gas.per_deployment,
+            None => self.gas.per_contract_payment,
+        }
+    }
+
     /// Leaves behind what the token would refuse, and has it judged.
     async fn simulate(&self, load: Load) -> Result<Load, TickError> {
-        obol_stop::reach("rpc.simulate.before");
-        let simulated = self.rpc.simulate(&calls(&load.payments), load.gas_limit).await?;
-        obol_stop::reach("rpc.simulate.after");
+        let simulated =
+            self.rpc.simulate(self.account.account, &calls(&load.payments), load.gas_limit).await?;
         let mut payments = Vec::with_capacity(load.payments.len());
         for (payment, result) in load.payments.into_iter().zip(simulated) {
             match result {
@@ -190,9 +197,7 @@ impl Settler {
     /// Gives stored bytes to the node. Whatever it answers, or does not, the bytes stay stored:
     /// only the chain's receipts and events decide.
     async fn broadcast(&self, batch: BatchId, hash: B256, raw: &Bytes) -> Result<(), TickError> {
-        obol_stop::reach("rpc.broadcast.before");
         let answer = self.rpc.send_raw(raw).await;
-        obol_stop::reach("rpc.broadcast.after");
         match answer {
             Ok(_) => Ok(self.ledger.taken(batch, hash).await?),
             Err(RpcError::Refused { message, .. }) if is_known(&message) => {
@@ -242,10 +247,11 @@ impl Settler {
         let signed = if calls.is_empty() {
             sign_filler(&self.key, self.chain.id, batch.nonce, fees)
         } else {
-            let alone = calls.len() == 1;
-            let per_payment = if alone { self.gas.per_contract_payment } else { self.gas.per_payment };
-            let gas_limit = BATCH_OVERHEAD + per_payment * calls.len() as u64;
-            let calls: Vec<_> = calls.into_iter().map(|(token, data)| TokenCall { token, data }).collect();
+            let gas = match calls.as_slice() {
+                [only] => self.alone(only),
+                many => self.gas.per_payment * many.len() as u64,
+            };
+            let gas_limit = BATCH_OVERHEAD + gas;
             sign_call(&self.key, self.chain.id, batch.nonce, gas_limit, fees, &batch_call(&calls))
         };
         match self.ledger.store_attempt(lease, batch.id, attempt(&signed, fees)).await? {
@@ -262,11 +268,8 @@ impl Settler {
     }
 }
 
-fn calls(payments: &[DuePayment]) -> Vec<TokenCall> {
-    payments
-        .iter()
-        .map(|payment| TokenCall { token: payment.record.key.asset, data: payment.call.clone() })
-        .collect()
+fn calls(payments: &[DuePayment]) -> Vec<SettlementCall> {
+    payments.iter().map(|payment| payment.call.clone()).collect()
 }
 
 fn attempt(signed: &SignedTransaction, fees: Fees) -> NewAttempt {

@@ -42,9 +42,7 @@ impl Settler {
         if hashes.is_empty() {
             return Ok(0);
         }
-        obol_stop::reach("rpc.receipts.before");
         let receipts = self.rpc.receipts(&hashes).await?;
-        obol_stop::reach("rpc.receipts.after");
         let mut mined = 0;
         for batch in open {
             let mut found = receipts.iter().flatten();
