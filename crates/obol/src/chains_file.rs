@@ -1,0 +1,171 @@
+//! `--chains FILE`: chains and assets beyond the built-in ones.
+
+use crate::exit::Failure;
+use alloy_primitives::Address;
+use obol_core::{Asset, Chain, ChainId, Domain, Finality, Registry, TransferMethod};
+use serde::Deserialize;
+use std::path::Path;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    chains: Vec<ChainEntry>,
+    #[serde(default)]
+    assets: Vec<AssetEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ChainEntry {
+    id: String,
+    name: String,
+    #[serde(default)]
+    aliases: Vec<String>,
+    v1_name: Option<String>,
+    /// `finalized`, `safe`, or a number of blocks.
+    #[serde(default)]
+    finality: FinalityEntry,
+    #[serde(default = "two_seconds")]
+    block_millis: u64,
+    #[serde(default)]
+    op_stack: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum FinalityEntry {
+    #[default]
+    Finalized,
+    Safe,
+    Depth(u64),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct AssetEntry {
+    chain: String,
+    address: String,
+    symbol: String,
+    decimals: u8,
+    eip712_name: String,
+    eip712_version: String,
+    #[serde(default)]
+    transfer_method: Option<String>,
+}
+
+const fn two_seconds() -> u64 {
+    2_000
+}
+
+/// The built-in registry with what the file adds.
+pub(crate) fn registry(file: Option<&Path>) -> Result<Registry, Failure> {
+    let mut registry = Registry::built_in();
+    let Some(path) = file else { return Ok(registry) };
+    let refuse = |why: String| Failure::config(format!("{}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+    let file: File = serde_saphyr::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+    for (index, entry) in file.chains.into_iter().enumerate() {
+        let chain = chain(entry).map_err(|why| refuse(format!("chains[{index}]: {why}")))?;
+        let taken = registry.chains().find(|known| known.id != chain.id && known.is_called(&chain.name));
+        if let Some(known) = taken {
+            return Err(refuse(format!("chains[{index}].name: {:?} is {} already", chain.name, known.id)));
+        }
+        registry.add_chain(chain);
+    }
+    for (index, entry) in file.assets.into_iter().enumerate() {
+        let asset = asset(entry, &registry).map_err(|why| refuse(format!("assets[{index}]: {why}")))?;
+        registry.add_asset(asset).map_err(|error| refuse(format!("assets[{index}]: {error}")))?;
+    }
+    Ok(registry)
+}
+
+fn chain(entry: ChainEntry) -> Result<Chain, String> {
+    if entry.name.is_empty() || entry.name.contains(['=', ':', ' ']) {
+        return Err(format!("name: {:?} has to be one word without = and :", entry.name));
+    }
+    if entry.block_millis == 0 {
+        return Err("blockMillis: has to be at least 1".to_owned());
+    }
+    Ok(Chain {
+        id: entry.id.parse::<ChainId>().map_err(|error| format!("id: {error}"))?,
+        name: entry.name,
+        aliases: entry.aliases,
+        v1_name: entry.v1_name,
+        finality: match entry.finality {
+            FinalityEntry::Finalized => Finality::Finalized,
+            FinalityEntry::Safe => Finality::Safe,
+            FinalityEntry::Depth(blocks) => Finality::Depth(blocks),
+        },
+        block_millis: entry.block_millis,
+        op_stack: entry.op_stack,
+    })
+}
+
+fn asset(entry: AssetEntry, registry: &Registry) -> Result<Asset, String> {
+    let address: Address = Address::parse_checksummed(&entry.address, None).map_err(|_| {
+        format!("address: {:?} is not an address with a correct EIP-55 checksum", entry.address)
+    })?;
+    let method = match entry.transfer_method.as_deref() {
+        None => TransferMethod::Eip3009,
+        Some(text) => {
+            text.parse().map_err(|()| format!("transferMethod: {text:?} is neither eip3009 nor permit2"))?
+        }
+    };
+    Ok(Asset {
+        chain: registry.chain(&entry.chain).map_err(|error| format!("chain: {error}"))?.id,
+        address,
+        symbol: entry.symbol,
+        decimals: entry.decimals,
+        domain: Domain { name: entry.eip712_name, version: entry.eip712_version },
+        method,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Registry, Failure> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        registry(Some(file.path()))
+    }
+
+    const LOCAL: &str = "\
+chains:
+  - id: eip155:31337
+    name: local
+    finality:
+      depth: 3
+assets:
+  - chain: local
+    address: '0x5FbDB2315678afecb367f032d93F642f64180aa3'
+    symbol: TEST
+    decimals: 6
+    eip712Name: Test
+    eip712Version: '1'
+";
+
+    #[test]
+    fn a_file_adds_chains_and_assets() {
+        let registry = load(LOCAL).expect("good");
+        let chain = registry.chain("LOCAL").expect("added");
+        assert_eq!((chain.id, chain.finality), (ChainId::new(31337), Finality::Depth(3)));
+        assert_eq!(registry.default_asset(chain.id).expect("added").symbol, "TEST");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_entry() {
+        for (from, to, expected) in [
+            ("31337", "0", "chains[0]: id:"),
+            ("name: local", "name: base", "is eip155:8453 already"),
+            ("64180aa3", "64180aA3", "assets[0]: address:"),
+            ("chain: local", "chain: other", "assets[0]: chain: unknown chain \"other\""),
+            ("decimals: 6", "decimals: 6\n    colour: red", "colour"),
+        ] {
+            let failure = load(&LOCAL.replacen(from, to, 1)).expect_err(expected);
+            assert!(format!("{failure:?}").contains(&expected.replace('"', "\\\"")), "{failure:?}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The command line.
+
+use crate::{
+    chains::ChainsArgs, demo::DemoArgs, ledger::LedgerArgs, logging::LogFormat, verifier::VerifierArgs,
+};
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  obol demo                                     see it all on a throw-away chain
+  obol verifier --offers offers --ledger obol.db \\
+      --rpc base-sepolia=https://sepolia.example --settler-key-file settler.key
+  obol ledger list --ledger obol.db
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 ledger and chain differ, 4 configuration refused,
+5 something outside (a chain's endpoint, npm, a port) cannot be had.";
+
+/// Sell HTTP services per request for stablecoins (x402), and account for every cent.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to log: a level (error, warn, info, debug) or tracing directives.
+    #[arg(long, global = true, env = "OBOL_LOG", default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+    /// How to log, on standard error.
+    #[arg(long, global = true, env = "OBOL_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The seller's gate: a reverse proxy that charges for each request.
+    Verifier(Box<VerifierArgs>),
+    /// Everything on a throw-away local chain: sell, pay, settle, reconcile.
+    Demo(DemoArgs),
+    /// What was sold, what was paid, and whether the chain agrees.
+    Ledger(LedgerArgs),
+    /// Known chains and assets, and whether an endpoint agrees with them.
+    Chains(ChainsArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn visit(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{path} --help has no example");
+            command.get_subcommands().for_each(|sub| visit(sub, &path));
+        }
+        visit(&Cli::command(), "");
+    }
+}

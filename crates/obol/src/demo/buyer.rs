@@ -1,0 +1,103 @@
+//! A buyer: asks, reads the challenge, signs, asks again.
+
+use crate::exit::Failure;
+use alloy_primitives::{B256, U256};
+use obol_core::{Amount, Asset, Authorization, Payment, Registry, TransferMethod, WireVersion};
+use obol_devchain::Account;
+use obol_evm::{Key, typed};
+use obol_wire::{Offered, Receipt, Sale, header};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A request that was paid for.
+pub(super) struct Bought {
+    pub(super) path: String,
+    pub(super) status: u16,
+    pub(super) body: String,
+    pub(super) amount: Amount,
+    pub(super) payer: String,
+    pub(super) pay_to: String,
+    pub(super) asset: String,
+    pub(super) nonce: B256,
+    pub(super) transaction: B256,
+}
+
+pub(super) struct Buyer<'a> {
+    pub(super) account: Account,
+    pub(super) registry: &'a Registry,
+    pub(super) http: reqwest::Client,
+}
+
+impl Buyer<'_> {
+    pub(super) async fn buy(&self, base: &str, path: &str) -> Result<Bought, Failure> {
+        let url = format!("{base}{path}");
+        let failed = |why: String| Failure::failed(format!("GET {url}: {why}"));
+        let asked = self.http.get(&url).send().await.map_err(|error| failed(error.to_string()))?;
+        if asked.status() != 402 {
+            return Err(failed(format!("answered {} to an unpaid request, not 402", asked.status())));
+        }
+        let challenge = asked.headers().get(header::PAYMENT_REQUIRED).cloned();
+        let body = asked.bytes().await.map_err(|error| failed(error.to_string()))?;
+        let challenge = challenge.as_ref().map(|value| value.as_bytes());
+        let sale = Sale::parse(challenge, &body, self.registry).map_err(|error| failed(error.to_string()))?;
+        let offered =
+            sale.offered.first().ok_or_else(|| failed("no way to pay that obol knows".to_owned()))?;
+        let payment = self.sign(offered)?;
+        let paid = sale.pay(offered, &payment, self.registry);
+        let answer = self
+            .http
+            .get(&url)
+            .header(paid.name, paid.value)
+            .send()
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        let status = answer.status().as_u16();
+        let receipt = answer.headers().get(header::PAYMENT_RESPONSE).cloned();
+        let body = answer.text().await.map_err(|error| failed(error.to_string()))?;
+        let receipt = receipt.ok_or_else(|| failed(format!("{status} without a receipt: {body}")))?;
+        match Receipt::decode(receipt.as_bytes(), self.registry) {
+            Ok(Receipt::Settled { transaction, .. }) => Ok(Bought {
+                path: path.to_owned(),
+                status,
+                body,
+                amount: offered.amount,
+                payer: payment.authorization.from.to_checksum(None),
+                pay_to: offered.pay_to.to_checksum(None),
+                asset: offered.asset.to_checksum(None),
+                nonce: payment.authorization.nonce,
+                transaction,
+            }),
+            Ok(Receipt::Unsettled { reason, .. }) => Err(failed(format!("not settled: {reason}"))),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+
+    fn sign(&self, offered: &Offered) -> Result<Payment, Failure> {
+        let key = Key::from_bytes(self.account.key).map_err(Failure::failed)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let authorization = Authorization {
+            from: key.address(),
+            to: offered.pay_to,
+            value: offered.amount,
+            valid_after: U256::ZERO,
+            valid_before: U256::from(now.saturating_add(offered.max_timeout_seconds)),
+            nonce: B256::random(),
+        };
+        let asset = Asset {
+            chain: offered.chain,
+            address: offered.asset,
+            symbol: String::new(),
+            decimals: 0,
+            domain: offered.domain.clone(),
+            method: TransferMethod::Eip3009,
+        };
+        let signature = key.sign(typed::digest(&asset, &authorization)).to_bytes();
+        Ok(Payment {
+            version: WireVersion::V2,
+            chain: offered.chain,
+            asset: offered.asset,
+            method: TransferMethod::Eip3009,
+            authorization,
+            signature,
+        })
+    }
+}

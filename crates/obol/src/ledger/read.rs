@@ -1,0 +1,171 @@
+//! The commands that only read.
+
+use super::{
+    Format, Source,
+    view::{EarningView, EventView, PaymentView, human},
+};
+use crate::{
+    chains_file,
+    exit::Failure,
+    output::{self, Output, Table},
+};
+use obol_core::Registry;
+use obol_ledger::{Ledger, PaymentId, PaymentRecord};
+use serde_json::json;
+use std::io::{self, Write};
+
+const PAGE: u32 = 1_000;
+
+pub(super) fn open(source: &Source) -> Result<(Ledger, Registry), Failure> {
+    let registry = chains_file::registry(source.chains.as_deref())?;
+    let ledger = Ledger::open_read_only(&source.ledger)
+        .map_err(|error| Failure::config(format!("--ledger: {error}")))?;
+    Ok((ledger, registry))
+}
+
+pub(super) async fn list(source: &Source, limit: u32, output: Output) -> Result<(), Failure> {
+    let (ledger, registry) = open(source)?;
+    let records = ledger.newest(limit).await?;
+    match output {
+        Output::Json => {
+            let views: Vec<_> = records.iter().map(|record| PaymentView::new(record, &registry)).collect();
+            output::print_json(&views);
+        }
+        Output::Table => output::print(&payments_table(&records, &registry).render()),
+    }
+    Ok(())
+}
+
+fn payments_table(records: &[PaymentRecord], registry: &Registry) -> Table {
+    let mut table =
+        Table::new(["ID", "WHEN", "OFFER", "AMOUNT", "CHAIN", "PAYER", "STATE", "DELIVERY", "TRANSACTION"]);
+    for record in records {
+        let key = &record.key;
+        table.row([
+            record.id.0.to_string(),
+            output::time(record.created_at.seconds()),
+            record.offer.to_string(),
+            human(registry, key.chain, key.asset, record.amount),
+            key.chain.to_string(),
+            key.payer.to_checksum(None),
+            record.state().to_string(),
+            record.delivery.to_string(),
+            record.inclusion.map_or_else(|| "-".to_owned(), |at| at.tx.to_string()),
+        ]);
+    }
+    table
+}
+
+pub(super) async fn show(source: &Source, payment: &str, output: Output) -> Result<(), Failure> {
+    let (ledger, registry) = open(source)?;
+    let found = match (payment.parse::<i64>(), payment.parse()) {
+        (Ok(id), _) => ledger.payment(PaymentId(id)).await?.into_iter().collect(),
+        (Err(_), Ok(hash)) => ledger.find(hash).await?,
+        (Err(_), Err(_)) => {
+            return Err(Failure::failed(format!(
+                "{payment:?} is neither a payment's id nor a hash (0x and 64 hex digits); see `obol ledger list`"
+            )));
+        }
+    };
+    if found.is_empty() {
+        return Err(Failure::failed(format!("the ledger has no payment {payment}; see `obol ledger list`")));
+    }
+    for record in found {
+        let events: Vec<EventView> =
+            ledger.events(record.id).await?.into_iter().map(EventView::from).collect();
+        let view = PaymentView::new(&record, &registry);
+        match output {
+            Output::Json => output::print_json(&json!({"payment": view, "events": events})),
+            Output::Table => output::print(&story(&record, &view, &events, &registry)),
+        }
+    }
+    Ok(())
+}
+
+fn story(record: &PaymentRecord, view: &PaymentView, events: &[EventView], registry: &Registry) -> String {
+    let key = &record.key;
+    let mut text = format!(
+        "payment {}  {} for {}\n  from      {}\n  to        {}\n  chain     {}  asset {}\n  nonce     {}\n  \
+         state     {}  delivery {}\n",
+        view.id,
+        human(registry, key.chain, key.asset, record.amount),
+        record.offer,
+        view.payer,
+        view.pay_to,
+        view.chain,
+        view.asset,
+        view.nonce,
+        view.state,
+        view.delivery,
+    );
+    if let Some(at) = record.inclusion {
+        text.push_str(&format!(
+            "  paid in   {}\n  block     {}  {}\n",
+            at.tx,
+            at.block,
+            output::time(at.block_time)
+        ));
+    }
+    text.push('\n');
+    let mut table = Table::new(["AT", "FROM", "TO", "DELIVERY", "WHY", "WHO"]);
+    for event in events {
+        table.row([
+            event.at.clone(),
+            event.from.unwrap_or("-").to_owned(),
+            event.to.to_owned(),
+            event.delivery.to_owned(),
+            event.why.clone(),
+            event.who.clone(),
+        ]);
+    }
+    text.push_str(&table.render());
+    text
+}
+
+pub(super) async fn earnings(source: &Source, output: Output) -> Result<(), Failure> {
+    let (ledger, registry) = open(source)?;
+    let views: Vec<_> =
+        ledger.earnings().await?.iter().map(|earning| EarningView::new(earning, &registry)).collect();
+    match output {
+        Output::Json => output::print_json(&views),
+        Output::Table => output::print(&earnings_table(&views).render()),
+    }
+    Ok(())
+}
+
+fn earnings_table(views: &[EarningView]) -> Table {
+    let mut table = Table::new(["OFFER", "CHAIN", "EARNED", "PAYMENTS", "OF THEM FINAL"]);
+    for view in views {
+        table.row([
+            format!("{}/{}", view.offer_namespace, view.offer_name),
+            view.chain.clone(),
+            view.human.clone(),
+            view.payments.to_string(),
+            view.settled_payments.to_string(),
+        ]);
+    }
+    table
+}
+
+pub(super) async fn export(source: &Source, format: Format) -> Result<(), Failure> {
+    let (ledger, registry) = open(source)?;
+    let failed = |error: io::Error| Failure::failed(format!("cannot write the export: {error}"));
+    let mut csv = csv::Writer::from_writer(io::stdout());
+    let mut after = PaymentId(0);
+    loop {
+        let page = ledger.list(after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        for record in &page {
+            let view = PaymentView::new(record, &registry);
+            match format {
+                Format::Csv => csv.serialize(&view).map_err(|error| failed(io::Error::other(error)))?,
+                Format::Jsonl => {
+                    let json = serde_json::to_string(&view).map_err(|error| failed(error.into()))?;
+                    writeln!(io::stdout(), "{json}").map_err(failed)?;
+                }
+            }
+        }
+    }
+    csv.flush().map_err(failed)
+}

@@ -1,0 +1,134 @@
+//! How payments are shown.
+
+use crate::output;
+use obol_core::{Amount, ChainId, Registry};
+use obol_ledger::{Earning, Event, PaymentRecord};
+use serde::Serialize;
+
+/// A payment, flat, as it is exported. Amounts are atomic units, as text: they need not fit
+/// into a program's numbers.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PaymentView {
+    pub(crate) id: i64,
+    pub(crate) offer_namespace: String,
+    pub(crate) offer_name: String,
+    pub(crate) chain: String,
+    pub(crate) asset: String,
+    pub(crate) asset_symbol: String,
+    pub(crate) payer: String,
+    pub(crate) pay_to: String,
+    pub(crate) amount: String,
+    pub(crate) nonce: String,
+    pub(crate) state: &'static str,
+    pub(crate) delivery: &'static str,
+    pub(crate) transaction: Option<String>,
+    pub(crate) block: Option<u64>,
+    pub(crate) block_timestamp: Option<i64>,
+    pub(crate) log_index: Option<u64>,
+    pub(crate) created: String,
+    pub(crate) changed: String,
+    pub(crate) reason: Option<String>,
+}
+
+impl PaymentView {
+    pub(crate) fn new(record: &PaymentRecord, registry: &Registry) -> Self {
+        let key = &record.key;
+        Self {
+            id: record.id.0,
+            offer_namespace: record.offer.namespace.clone(),
+            offer_name: record.offer.name.clone(),
+            chain: key.chain.to_string(),
+            asset: key.asset.to_checksum(None),
+            asset_symbol: symbol(registry, key.chain, key.asset),
+            payer: key.payer.to_checksum(None),
+            pay_to: record.payee.to_checksum(None),
+            amount: record.amount.to_string(),
+            nonce: key.nonce.to_string(),
+            state: record.state().as_str(),
+            delivery: record.delivery.as_str(),
+            transaction: record.inclusion.map(|at| at.tx.to_string()),
+            block: record.inclusion.map(|at| at.block),
+            block_timestamp: record.inclusion.map(|at| at.block_time),
+            log_index: record.inclusion.map(|at| at.log_index),
+            created: output::time(record.created_at.seconds()),
+            changed: output::time(record.changed_at.seconds()),
+            reason: record.reason.clone(),
+        }
+    }
+}
+
+/// One step of a payment's story.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct EventView {
+    pub(crate) at: String,
+    pub(crate) from: Option<&'static str>,
+    pub(crate) to: &'static str,
+    pub(crate) delivery: &'static str,
+    pub(crate) why: String,
+    pub(crate) who: String,
+}
+
+impl From<Event> for EventView {
+    fn from(event: Event) -> Self {
+        Self {
+            at: output::time(event.at.seconds()),
+            from: event.from.map(|state| state.as_str()),
+            to: event.to.as_str(),
+            delivery: event.delivery.as_str(),
+            why: event.why,
+            who: event.who,
+        }
+    }
+}
+
+/// What an offer earned in one asset. `payments` and `amount` count what is on the chain;
+/// the `settled` ones are in final blocks.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct EarningView {
+    pub(crate) offer_namespace: String,
+    pub(crate) offer_name: String,
+    pub(crate) chain: String,
+    pub(crate) asset_symbol: String,
+    pub(crate) asset: String,
+    pub(crate) payments: u64,
+    pub(crate) amount: String,
+    pub(crate) settled_payments: u64,
+    pub(crate) settled_amount: String,
+    /// In units of the asset, for people.
+    #[serde(skip)]
+    pub(crate) human: String,
+}
+
+impl EarningView {
+    pub(crate) fn new(earning: &Earning, registry: &Registry) -> Self {
+        Self {
+            offer_namespace: earning.offer.namespace.clone(),
+            offer_name: earning.offer.name.clone(),
+            chain: earning.chain.to_string(),
+            asset_symbol: symbol(registry, earning.chain, earning.asset),
+            asset: earning.asset.to_checksum(None),
+            payments: earning.payments,
+            amount: earning.amount.to_string(),
+            settled_payments: earning.final_payments,
+            settled_amount: earning.final_amount.to_string(),
+            human: human(registry, earning.chain, earning.asset, earning.amount),
+        }
+    }
+}
+
+pub(crate) fn symbol(registry: &Registry, chain: ChainId, asset: alloy_primitives::Address) -> String {
+    registry.asset_at(chain, asset).map_or_else(|_| "unknown".to_owned(), |asset| asset.symbol.clone())
+}
+
+/// An amount as people write it; atomic units where the asset is not known.
+pub(crate) fn human(
+    registry: &Registry,
+    chain: ChainId,
+    asset: alloy_primitives::Address,
+    amount: Amount,
+) -> String {
+    match registry.asset_at(chain, asset) {
+        Ok(asset) => format!("{} {}", amount.to_decimal(asset.decimals), asset.symbol),
+        Err(_) => format!("{amount} atomic units"),
+    }
+}
