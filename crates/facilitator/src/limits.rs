@@ -12,6 +12,9 @@ pub struct Timing {
     pub stale_head: Duration,
     /// How long a sender's lease lasts without renewal.
     pub lease: Duration,
+    /// How long another process on the ledger may give no sign of life before what it held is
+    /// taken over.
+    pub patience: Duration,
     /// How long due payments are gathered for one transaction.
     pub gather: Duration,
     /// How long a transaction may stay out of blocks before it is sent again with higher fees.
@@ -25,6 +28,7 @@ impl Default for Timing {
             settle_budget: Duration::from_secs(30),
             stale_head: Duration::from_secs(60),
             lease: Duration::from_secs(10),
+            patience: Duration::from_secs(5),
             gather: Duration::from_millis(3),
             stuck: Duration::from_secs(30),
         }

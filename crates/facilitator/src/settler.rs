@@ -12,7 +12,7 @@ pub(crate) use watch_chain::{inclusion, pays};
 use crate::{GasCeilings, Timing};
 use obol_core::Chain;
 use obol_evm::{Key, Rpc, RpcError};
-use obol_ledger::{Lease, Leased, Ledger, LedgerError, Settler as Account};
+use obol_ledger::{Census, Lease, Leased, Ledger, LedgerError, Settler as Account};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -89,6 +89,7 @@ pub(crate) struct Settler {
     survey_at: Instant,
     rebroadcast_at: Instant,
     head: Option<obol_evm::Block>,
+    census: Census,
 }
 
 /// How often dead holds are looked for, and what is already final is noted.
@@ -116,6 +117,7 @@ pub(crate) fn start(setup: Setup) -> (JoinHandle<()>, watch::Receiver<SettlerSta
         survey_at: now,
         rebroadcast_at: now,
         head: None,
+        census: Census::default(),
     };
     (tokio::spawn(settler.run(setup.wake, setup.stopped)), seen)
 }
@@ -178,6 +180,7 @@ impl Settler {
     async fn tick(&mut self) -> Result<Pace, TickError> {
         if Instant::now() >= self.recover_at {
             self.ledger.recover().await?;
+            self.ledger.take_over(&mut self.census, self.timing.patience).await?;
             self.recover_at = Instant::now() + HOUSEKEEPING;
         }
         if !self.lead().await? {

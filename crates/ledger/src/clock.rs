@@ -1,9 +1,9 @@
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Milliseconds since the Unix epoch.
@@ -41,6 +41,19 @@ impl Clock {
                 Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
             }
             Self::Manual(millis) => Timestamp(millis.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Milliseconds that only go forward, whatever happens to the time of day; comparable
+    /// within one process.
+    pub(crate) fn monotonic(&self) -> i64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        match self {
+            Self::System => {
+                let since = START.get_or_init(Instant::now).elapsed();
+                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+            }
+            Self::Manual(millis) => millis.load(Ordering::SeqCst),
         }
     }
 }

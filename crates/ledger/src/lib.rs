@@ -5,6 +5,7 @@
 //! Backed by SQLite. No SQLite type leaves this crate.
 
 mod batch;
+mod census;
 mod clock;
 mod error;
 mod evidence;
@@ -21,6 +22,7 @@ mod txn;
 mod writer;
 
 pub use batch::{Attempt, BatchState, DuePayment, Lease, Leased, LiveBatch, NewAttempt, Settler, Stored};
+pub use census::Census;
 pub use clock::{Clock, Timestamp};
 pub use error::LedgerError;
 pub use evidence::MinedBatch;
@@ -33,6 +35,7 @@ pub use schema::Place;
 pub use state::{Delivery, State};
 
 use std::path::Path;
+use txn::Owner;
 use writer::Writer;
 
 /// A handle on the ledger. Cheap to clone; all clones share one writer.
@@ -40,6 +43,7 @@ use writer::Writer;
 pub struct Ledger {
     writer: Writer,
     holder: String,
+    clock: Clock,
 }
 
 impl Ledger {
@@ -47,14 +51,16 @@ impl Ledger {
     /// names this process among those that share the ledger: it must be unique among them.
     pub fn open(place: &Place<'_>, clock: Clock, who: impl Into<String>) -> Result<Self, LedgerError> {
         let who = who.into();
-        let (writer, _thread) = Writer::start(schema::open(place)?, clock, who.clone())?;
-        Ok(Self { writer, holder: who })
+        let db = schema::open(place)?;
+        let owner = schema::enrol(&db, &who, place)?;
+        let (writer, _thread) = Writer::start(db, clock.clone(), Owner { number: owner, name: who.clone() })?;
+        Ok(Self { writer, holder: who, clock })
     }
 
     /// Opens an existing ledger for reading; writing through it fails.
     pub fn open_read_only(path: &Path) -> Result<Self, LedgerError> {
-        let (writer, _thread) =
-            Writer::start(schema::open_read_only(path)?, Clock::System, "reader".to_owned())?;
-        Ok(Self { writer, holder: "reader".to_owned() })
+        let nobody = Owner { number: 0, name: "reader".to_owned() };
+        let (writer, _thread) = Writer::start(schema::open_read_only(path)?, Clock::System, nobody)?;
+        Ok(Self { writer, holder: "reader".to_owned(), clock: Clock::System })
     }
 }

@@ -40,7 +40,9 @@ ops! {
     Fail "fail",
     Bury "bury",
     Recover "recover",
+    TakeOver "take-over",
     Scan "scan",
+    Beat "beat",
     Read "read",
 }
 
@@ -51,8 +53,9 @@ mod tests {
     #[test]
     fn every_operation_that_the_money_path_takes_is_a_published_stop_point() {
         for op in Op::ALL {
-            // Reading changes nothing; a waived payment and a scan mark are off the money path.
-            let listed = !matches!(op, Op::Read | Op::Waive | Op::Scan);
+            // Reading changes no payment; nor do a sign of life and a scan mark, and a waived payment
+            // has no money in it.
+            let listed = !matches!(op, Op::Read | Op::Beat | Op::Waive | Op::Scan);
             assert_eq!(obol_stop::POINTS.contains(&op.before_commit()), listed, "{op:?}");
             assert_eq!(obol_stop::POINTS.contains(&op.after_commit()), listed, "{op:?}");
         }

@@ -73,9 +73,10 @@ fn known_payment(
 ) -> Result<Option<Reservation>, LedgerError> {
     let held = known.held_until > txn.now();
     let answer = match (known.state(), known.delivery) {
-        (State::Waived, _) | (_, Delivery::Started | Delivery::Done) => {
+        (State::Waived, _) | (_, Delivery::Done) => {
             refuse(Reason::AlreadyServed, "this payment was used before")
         }
+        (_, Delivery::Started) => refuse(Reason::InFlight, "its response is being sent"),
         (State::Failed, _) => refuse(Reason::SettlementFailed, known.reason.unwrap_or_default()),
         (_, Delivery::None) if held => refuse(Reason::InFlight, "another request holds this payment"),
         (State::Reserved | State::Released, Delivery::None) => return Ok(None),

@@ -73,9 +73,10 @@ fn again(
     }
     let held = known.held_until > txn.now();
     match (known.state(), known.delivery) {
-        (State::Waived, _) | (_, Delivery::Started | Delivery::Done) => {
+        (State::Waived, _) | (_, Delivery::Done) => {
             refuse(Reason::AlreadyServed, "this payment was used before")
         }
+        (_, Delivery::Started) => refuse(Reason::InFlight, "its response is being sent"),
         (State::Failed, _) => refuse(Reason::SettlementFailed, known.reason.unwrap_or_default()),
         (_, Delivery::None) if held => refuse(Reason::InFlight, "another request holds this payment"),
         (State::Reserved, Delivery::None) => {
@@ -124,7 +125,10 @@ fn retry(
         record.reason = None;
     })?;
     match retried {
-        Ok(record) => Ok(Reservation::Granted(Held::new(record.id, record.reservation()))),
+        Ok(record) => {
+            txn.own(record.id)?;
+            Ok(Reservation::Granted(Held::new(record.id, record.reservation())))
+        }
         Err(_) => refuse(Reason::InFlight, "another request holds this payment"),
     }
 }
@@ -155,6 +159,7 @@ pub(crate) fn redeem(
         record.reservation += 1;
         record.held_until = held_until;
     })?;
+    txn.own(record.id)?;
     Ok(Reservation::Entitled(Held::new(record.id, record.reservation()), Box::new(record)))
 }
 

@@ -30,6 +30,7 @@ CREATE TABLE payments (
     delivery        INTEGER NOT NULL,
     fingerprint     BLOB    NOT NULL,
     held_until      INTEGER NOT NULL,
+    owner           INTEGER NOT NULL,
     verified_block  INTEGER NOT NULL,
     batch           INTEGER REFERENCES batches (id),
     batch_cap       INTEGER NOT NULL DEFAULT 0,
@@ -51,6 +52,7 @@ CREATE INDEX moving ON payments (chain, state) WHERE state IN (3, 4, 5);
 CREATE INDEX reserved ON payments (held_until) WHERE state = 0;
 CREATE INDEX entitled ON payments (payer, fingerprint) WHERE delivery = 0 AND state IN (2, 3, 4, 5, 6);
 CREATE INDEX exposed_by_offer ON payments (offer_namespace, offer_name) WHERE delivery <> 0 AND state IN (2, 3, 4);
+CREATE INDEX delivering ON payments (owner) WHERE delivery = 1;
 CREATE INDEX by_batch ON payments (batch) WHERE batch IS NOT NULL;
 
 CREATE TABLE payees (
@@ -72,6 +74,12 @@ CREATE TABLE events (
     why        TEXT    NOT NULL,
     PRIMARY KEY (payment, revision)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE owners (
+    id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT    NOT NULL,
+    beat INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE leases (
     chain      INTEGER NOT NULL,
@@ -150,6 +158,13 @@ pub(crate) fn open(place: &Place<'_>) -> Result<Connection, LedgerError> {
     }
     migrate(&mut db, &shown)?;
     Ok(db)
+}
+
+/// Enters a process among those that may hold payments, and gives it its number.
+pub(crate) fn enrol(db: &Connection, who: &str, place: &Place<'_>) -> Result<i64, LedgerError> {
+    db.execute("INSERT INTO owners (name, beat) VALUES (?1, 1)", [who])
+        .map_err(|error| LedgerError::Open { path: place.shown(), why: error.to_string() })?;
+    Ok(db.last_insert_rowid())
 }
 
 /// Opens an existing ledger for reading only: no migration, no recovery, no write.

@@ -9,10 +9,17 @@ use obol_core::{Amount, ChainId, OfferId, PaymentKey, TransferMethod};
 use rusqlite::{OptionalExtension, Params, Row, Transaction, params};
 use std::cell::RefCell;
 
+/// A process on the ledger: what it holds when it dies, others take over.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) number: i64,
+    pub(crate) name: String,
+}
+
 pub(crate) struct Txn<'a> {
     tx: &'a Transaction<'a>,
     now: Timestamp,
-    who: &'a str,
+    owner: &'a Owner,
     touched: RefCell<Vec<PaymentId>>,
 }
 
@@ -31,8 +38,8 @@ macro_rules! select_payments {
 pub(crate) use select_payments;
 
 impl<'a> Txn<'a> {
-    pub(crate) fn new(tx: &'a Transaction<'a>, now: Timestamp, who: &'a str) -> Self {
-        Self { tx, now, who, touched: RefCell::default() }
+    pub(crate) fn new(tx: &'a Transaction<'a>, now: Timestamp, owner: &'a Owner) -> Self {
+        Self { tx, now, owner, touched: RefCell::default() }
     }
 
     pub(crate) fn into_touched(self) -> Vec<PaymentId> {
@@ -119,9 +126,9 @@ impl<'a> Txn<'a> {
         self.execute(
             "INSERT INTO payments (chain, asset, method, payer, nonce, payee, amount, call, valid_before, \
              offer_namespace, offer_name, state, revision, reservation, delivery, fingerprint, held_until, \
-             verified_block, created_at, changed_at, factory, factory_data) \
+             verified_block, created_at, changed_at, factory, factory_data, owner) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1, ?13, 0, ?14, ?15, ?16, ?17, ?17, ?18, \
-             ?19)",
+             ?19, ?20)",
             params![
                 chain_code(key.chain),
                 key.asset.as_slice(),
@@ -142,6 +149,7 @@ impl<'a> Txn<'a> {
                 self.now.0,
                 deployment.map(|deployment| deployment.factory.as_slice()),
                 deployment.map(|deployment| &deployment.data[..]),
+                self.owner.number,
             ],
         )?;
         let id = PaymentId(self.last_insert());
@@ -247,12 +255,25 @@ impl<'a> Txn<'a> {
                 payment.0,
                 revision,
                 self.now.0,
-                self.who,
+                self.owner.name,
                 from.map(State::code),
                 to.code(),
                 delivery.code(),
                 why
             ],
+        )?;
+        Ok(())
+    }
+
+    pub(crate) const fn owner(&self) -> &Owner {
+        self.owner
+    }
+
+    /// The payment is this process's to deliver from now on.
+    pub(crate) fn own(&self, payment: PaymentId) -> Result<(), LedgerError> {
+        self.execute(
+            "UPDATE payments SET owner = ?2 WHERE id = ?1 AND owner <> ?2",
+            params![payment.0, self.owner.number],
         )?;
         Ok(())
     }

@@ -1,7 +1,11 @@
 //! The one thread that writes. Operations that arrive while a commit is being synced share the
 //! next commit: that is all there is to group commit.
 
-use crate::{Clock, LedgerError, PaymentId, op::Op, txn::Txn};
+use crate::{
+    Clock, LedgerError, PaymentId,
+    op::Op,
+    txn::{Owner, Txn},
+};
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
     collections::HashMap,
@@ -52,12 +56,12 @@ impl Writer {
     pub(crate) fn start(
         db: Connection,
         clock: Clock,
-        who: String,
+        owner: Owner,
     ) -> Result<(Self, JoinHandle<()>), LedgerError> {
         let (queue, inbox) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
-            .spawn(move || Loop { db, clock, who, watched: HashMap::new(), data_version: 0 }.run(&inbox))
+            .spawn(move || Loop { db, clock, owner, watched: HashMap::new(), data_version: 0 }.run(&inbox))
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         Ok((Self { queue }, thread))
     }
@@ -112,7 +116,7 @@ fn gone() -> LedgerError {
 struct Loop {
     db: Connection,
     clock: Clock,
-    who: String,
+    owner: Owner,
     watched: HashMap<PaymentId, Vec<oneshot::Sender<()>>>,
     data_version: i64,
 }
@@ -185,7 +189,7 @@ impl Loop {
             });
             match begun.map_err(LedgerError::from) {
                 Ok(tx) => {
-                    let txn = Txn::new(&tx, self.clock.now(), &self.who);
+                    let txn = Txn::new(&tx, self.clock.now(), &self.owner);
                     let ran = run_all(&txn, &mut queued, &mut done);
                     let touched = txn.into_touched();
                     ran.and_then(|()| {

@@ -83,6 +83,10 @@ pub(crate) struct VerifierArgs {
     #[arg(long, env = "OBOL_CLOCK_SKEW", default_value_t = 5, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(0..=300))]
     clock_skew: u64,
+    /// Seconds after which a settlement that is in no block is sent again with higher fees.
+    #[arg(long, env = "OBOL_REPLACE_AFTER", default_value_t = 30, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    replace_after: u64,
     /// The most that settling may pay per gas, in wei; above it payments are refused.
     #[arg(long, env = "OBOL_MAX_GAS_PRICE", default_value_t = GasCeilings::default().max_fee, value_name = "WEI")]
     max_gas_price: u128,
@@ -127,6 +131,7 @@ pub(crate) async fn run(args: VerifierArgs) -> Result<(), Failure> {
     let timing = Timing {
         settle_budget: Duration::from_secs(args.settle_budget),
         clock_skew: Duration::from_secs(args.clock_skew),
+        stuck: Duration::from_secs(args.replace_after),
         ..Timing::default()
     };
     tracing::info!(address = %args.listen, settler = %settler.address(), "selling");
@@ -177,6 +182,7 @@ fn print_config(args: &VerifierArgs, endpoints: &[endpoint::Endpoint], settler: 
         "allow_factory": args.allow_factory,
         "settle_budget": args.settle_budget,
         "clock_skew": args.clock_skew,
+        "replace_after": args.replace_after,
         "max_gas_price": args.max_gas_price.to_string(),
         "max_gas": args.max_gas,
         "max_contract_gas": args.max_contract_gas,

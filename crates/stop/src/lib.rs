@@ -46,6 +46,8 @@ pub const POINTS: &[&str] = &[
     "ledger.bury.after-commit",
     "ledger.recover.before-commit",
     "ledger.recover.after-commit",
+    "ledger.take-over.before-commit",
+    "ledger.take-over.after-commit",
     "rpc.reads.before",
     "rpc.reads.after",
     "rpc.codes.before",
