@@ -2,6 +2,8 @@
 
 mod buyer;
 mod seller;
+mod upstream;
 
 pub use buyer::Buyer;
 pub use seller::{Seller, SellerOptions, chain_of, price};
+pub use upstream::{Heard, Reply, Upstream, reply, streamed};
