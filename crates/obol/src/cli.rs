@@ -19,9 +19,10 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 ledger and chain differ, 4 configuratio
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, propagate_version = true)]
 pub(crate) struct Cli {
-    /// What to log: a level (error, warn, info, debug) or tracing directives.
-    #[arg(long, global = true, env = "OBOL_LOG", default_value = "info", value_name = "FILTER")]
-    pub(crate) log: String,
+    /// What to log: a level (error, warn, info, debug) or tracing directives; info if not given,
+    /// and for the demo, which tells its own story, warn.
+    #[arg(long, global = true, env = "OBOL_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
     /// How to log, on standard error.
     #[arg(long, global = true, env = "OBOL_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -39,6 +40,13 @@ pub(crate) enum Command {
     Ledger(LedgerArgs),
     /// Known chains and assets, and whether an endpoint agrees with them.
     Chains(ChainsArgs),
+}
+
+impl Cli {
+    pub(crate) fn log_filter(&self) -> &str {
+        let default = if matches!(self.command, Command::Demo(_)) { "warn" } else { "info" };
+        self.log.as_deref().unwrap_or(default)
+    }
 }
 
 #[cfg(test)]

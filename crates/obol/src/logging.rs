@@ -10,8 +10,8 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-pub(crate) fn start(filter: String, format: LogFormat) {
-    let filter = EnvFilter::try_new(&filter).unwrap_or_else(|error| {
+pub(crate) fn start(filter: &str, format: LogFormat) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
         eprintln!("obol: --log {filter:?} is not a filter ({error}); logging at info");
         EnvFilter::new("info")
     });
