@@ -1,7 +1,7 @@
 //! Verification and settlement of payments, in-process.
 //!
 //! [`Facilitator::verify`] decides whether a payment is good, reading the chain but writing
-//! nothing. Each chain has one [`settler`] task: it takes what the ledger says is due, and
+//! nothing. Each chain has one settler task: it takes what the ledger says is due, and
 //! tells the ledger what the chain shows.
 
 mod audit;

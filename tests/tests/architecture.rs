@@ -1,0 +1,150 @@
+//! The arrows between crates, held against what their manifests declare. ARCHITECTURE.md says why
+//! they point this way.
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::Command,
+};
+
+/// Crates of the domain: they know neither a role nor a web framework.
+const DOMAIN: [&str; 4] = ["obol-core", "obol-wire", "obol-evm", "obol-ledger"];
+
+/// Crates that are a role of the executable, today's and those that the design names.
+const ROLES: [&str; 5] = ["obol-verifier", "obol-buyer", "obol-signer", "obol-controller", "obol-console"];
+
+/// What serves HTTP, or builds on something that does.
+const SERVERS: [&str; 8] =
+    ["hyper", "hyper-util", "http-body-util", "axum", "actix-web", "warp", "tower-http", "tonic"];
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    /// None for what the crate itself needs; `dev` and `build` otherwise.
+    kind: Option<String>,
+}
+
+/// What each crate of the workspace declares, without what only its tests need.
+type Declared = BTreeMap<String, BTreeSet<String>>;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn cargo(args: &[&str]) -> Result<String> {
+    let output = Command::new(env!("CARGO")).args(args).current_dir(root()).output()?;
+    ensure!(output.status.success(), "cargo {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn declared() -> Result<Declared> {
+    let metadata: Metadata =
+        serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1", "--offline"])?)?;
+    let needs = |package: &Package| {
+        let own = package.dependencies.iter().filter(|dependency| dependency.kind.is_none());
+        own.map(|dependency| dependency.name.clone()).collect()
+    };
+    Ok(metadata.packages.iter().map(|package| (package.name.clone(), needs(package))).collect())
+}
+
+fn who_names<'a>(declared: &'a Declared, dependency: &str) -> Vec<&'a str> {
+    let naming = declared.iter().filter(|(_, needs)| needs.contains(dependency));
+    naming.map(|(name, _)| name.as_str()).collect()
+}
+
+/// Everything of the workspace that a crate is built on.
+fn below(declared: &Declared, crate_name: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut next = vec![crate_name.to_owned()];
+    while let Some(name) = next.pop() {
+        for need in declared.get(&name).into_iter().flatten() {
+            if declared.contains_key(need) && found.insert(need.clone()) {
+                next.push(need.clone());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_domain_knows_no_role_and_no_server() -> Result<()> {
+    let declared = declared()?;
+    for name in DOMAIN {
+        let needs = declared.get(name).with_context(|| format!("no crate {name}"))?;
+        let servers: Vec<_> = SERVERS.into_iter().filter(|server| needs.contains(*server)).collect();
+        assert!(servers.is_empty(), "{name} names {servers:?}");
+        let below = below(&declared, name);
+        let roles: Vec<_> = ROLES.into_iter().filter(|role| below.contains(*role)).collect();
+        assert!(roles.is_empty(), "{name} is built on {roles:?}");
+    }
+    Ok(())
+}
+
+/// The chain's endpoint is reached over hyper's client; its server must not come along.
+#[test]
+fn no_domain_crate_is_built_with_the_server_of_hyper() -> Result<()> {
+    for name in DOMAIN {
+        let tree = cargo(&[
+            "tree",
+            "--locked",
+            "--offline",
+            "--package",
+            name,
+            "--edges",
+            "normal,features",
+            "--prefix",
+            "none",
+        ])?;
+        let server = tree.lines().find(|line| line.starts_with("hyper feature \"server\""));
+        assert_eq!(server, None, "{name}");
+        assert!(tree.starts_with(name), "not the tree of {name}: {tree}");
+    }
+    Ok(())
+}
+
+#[test]
+fn one_crate_each_names_the_rpc_client_and_the_database() -> Result<()> {
+    let declared = declared()?;
+    for client in ["alloy-rpc-client", "alloy-json-rpc", "alloy-transport"] {
+        assert_eq!(who_names(&declared, client), ["obol-evm"], "{client}");
+    }
+    assert_eq!(who_names(&declared, "rusqlite"), ["obol-ledger"]);
+    Ok(())
+}
+
+#[test]
+fn roles_do_not_depend_on_each_other_and_only_the_executable_depends_on_them() -> Result<()> {
+    let declared = declared()?;
+    for role in ROLES {
+        let below = below(&declared, role);
+        let others: Vec<_> = ROLES.into_iter().filter(|other| below.contains(*other)).collect();
+        assert!(others.is_empty(), "{role} is built on {others:?}");
+        for name in who_names(&declared, role) {
+            assert!(matches!(name, "obol" | "obol-tests"), "{name} depends on {role}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_built_on_the_executable_and_the_local_chain_is_no_part_of_the_money_path() -> Result<()> {
+    let declared = declared()?;
+    assert_eq!(who_names(&declared, "obol"), Vec::<&str>::new());
+    for name in DOMAIN.into_iter().chain(ROLES).chain(["obol-api", "obol-facilitator"]) {
+        assert!(!below(&declared, name).contains("obol-devchain"), "{name} is built on the local chain");
+    }
+    Ok(())
+}
