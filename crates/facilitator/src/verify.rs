@@ -4,8 +4,8 @@ use crate::{GasCeilings, Timing};
 use alloy_primitives::{Bytes, U256};
 use obol_core::{Amount, Chain, Payment, Reason, Refusal, Requirement, TransferMethod};
 use obol_evm::{
-    Answer, NonceState, PayerCode, PayerSignature, Question, Reads, Rpc, Simulated, TokenCall, transfer_call,
-    typed,
+    Answer, Barrier, NonceState, PayerCode, PayerSignature, Question, Reads, Rpc, Simulated, TokenCall,
+    transfer_call, typed,
 };
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -63,6 +63,7 @@ impl Verifier<'_> {
         let question = Question {
             token: payment.asset,
             payer: payment.authorization.from,
+            payee: payment.authorization.to,
             nonce: payment.authorization.nonce,
         };
         let answer = self
@@ -75,6 +76,7 @@ impl Verifier<'_> {
         if answer.nonce == NonceState::Gone {
             return Err(Reason::NonceUsed.into());
         }
+        check_barrier(answer.barrier)?;
         // A payer without funds may be owed a delivery, and is told only when the signature proves
         // who it is: the token itself says so for a payer with code.
         let call = match (answer.has_code, signer) {
@@ -229,6 +231,16 @@ fn check_terms(payment: &Payment, requirement: &Requirement) -> Result<(), Refus
         return Err(Refusal::new(Reason::InvalidPayload, "the payer cannot be the payee or nobody"));
     }
     Ok(())
+}
+
+fn check_barrier(barrier: Barrier) -> Result<(), Refusal> {
+    let why = match barrier {
+        Barrier::None => return Ok(()),
+        Barrier::Paused => "the token is paused",
+        Barrier::PayerBlacklisted => "the token has the payer on its blacklist",
+        Barrier::PayeeBlacklisted => "the token has the payee on its blacklist",
+    };
+    Err(Refusal::new(Reason::SimulationFailed, why))
 }
 
 fn unavailable(detail: String) -> Refusal {
