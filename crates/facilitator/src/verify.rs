@@ -72,6 +72,8 @@ impl Verifier<'_> {
             .await
             .map_err(|error| unavailable(format!("chain read failed: {error}")))?;
         self.check_head(&answer, now)?;
+        // The token goes by the chain's clock, which may be ahead of this machine's.
+        self.check_validity(payment, terms, now.max(answer.block_time))?;
         self.check_started(payment, &answer, now)?;
         if answer.nonce == NonceState::Gone {
             return Err(Reason::NonceUsed.into());
