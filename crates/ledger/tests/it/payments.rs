@@ -1,7 +1,7 @@
 //! Payments and ledgers that the tests start from.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use obol_core::{Amount, ChainId, OfferId, PaymentKey, TransferMethod};
+use obol_core::{Amount, ChainId, OfferId, PaymentKey, SettlementCall, TransferMethod};
 use obol_ledger::{
     Clock, Held, Lease, Leased, Ledger, NewAttempt, NewPayment, Owing, PaymentId, Place, Reservation,
     Settler, held,
@@ -27,7 +27,11 @@ pub(crate) fn payment(number: u64) -> NewPayment {
         },
         payee: Address::repeat_byte(0xbe),
         amount: PRICE.into(),
-        call: Bytes::copy_from_slice(&number.to_be_bytes()),
+        call: SettlementCall {
+            token: Address::repeat_byte(0xa5),
+            data: Bytes::copy_from_slice(&number.to_be_bytes()),
+            deployment: None,
+        },
         valid_before: 4_000_000_000,
         offer: OfferId { namespace: "llm".to_owned(), name: "hello".to_owned() },
         fingerprint: B256::from(U256::from(0xf00_0000 + number)),
