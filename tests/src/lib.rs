@@ -1,7 +1,20 @@
-//! What the end-to-end tests share: a chain, a seller's money path on it, and buyers.
+//! What the end-to-end tests share: a chain, a seller's money path on it, the gate in front of
+//! it, upstreams behind it, and buyers.
 
 mod buyer;
+mod customer;
+mod payment_stage;
+mod published;
+mod raw;
 mod seller;
+mod shop;
+mod upstream;
 
 pub use buyer::Buyer;
+pub use customer::{Answered, Customer, fetch, get, paid, request, requirement, send};
+pub use payment_stage::PaymentStage;
+pub use published::{Printed, PrintedReceipt, npm_clients, part, run_script};
+pub use raw::{RawResponse, raw};
 pub use seller::{Seller, SellerOptions, chain_of, price};
+pub use shop::{Shop, ShopOptions};
+pub use upstream::{Heard, Reply, Upstream, chunks, reply, streamed};
