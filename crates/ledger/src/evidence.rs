@@ -4,7 +4,7 @@ use crate::{
     BatchId, Delivery, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     batch::{FINAL, MINED, OPEN},
     op::Op,
-    state::{Fail, Finalize, Forgo, Include, Orphan, OrphanServed, OrphanUnserved, Redue, Release},
+    state::{Fail, Finalize, Forgo, Include, Orphan, OrphanOwed, OrphanUnsent, Redue, Release},
     txn::{Txn, chain, chain_code, number_code, select_payments},
 };
 use alloy_primitives::B256;
@@ -108,13 +108,7 @@ impl Ledger {
                 if record.inclusion.is_none_or(|inclusion| inclusion.block_hash != block_hash) {
                     return Ok(());
                 }
-                let why = "the block of a stranger's transfer is gone";
-                let forget = |record: &mut PaymentRecord| record.inclusion = None;
-                let _moved_meanwhile = match record.delivery {
-                    Delivery::None => txn.follow::<OrphanUnserved>(record, why, forget)?,
-                    Delivery::Started | Delivery::Done => txn.follow::<OrphanServed>(record, why, forget)?,
-                };
-                Ok(())
+                unpay(txn, record)
             })
             .await
     }
@@ -281,6 +275,27 @@ fn include(txn: &Txn<'_>, id: PaymentId, inclusion: Inclusion, why: &str) -> Res
             })
         }
     }
+}
+
+/// A stranger's transfer is gone. A payment that bytes of ours may pay, now or after their own
+/// block is gone, is not given back.
+fn unpay(txn: &Txn<'_>, record: PaymentRecord) -> Result<(), LedgerError> {
+    let why = "the block of a stranger's transfer is gone";
+    let forget = |record: &mut PaymentRecord| record.inclusion = None;
+    let batch = match record.batch {
+        Some(batch) => {
+            txn.one("SELECT state FROM batches WHERE id = ?1", [batch.0], |row| Ok(row.get::<_, i64>(0)?))?
+        }
+        None => None,
+    };
+    let _moved_meanwhile = match (batch, record.delivery) {
+        (Some(OPEN), _) => txn.follow::<Orphan>(record, why, forget)?,
+        (None, Delivery::None) => txn.follow::<OrphanUnsent>(record, why, forget)?,
+        (Some(_), _) | (None, Delivery::Started | Delivery::Done) => {
+            txn.follow::<OrphanOwed>(record, why, forget)?
+        }
+    };
+    Ok(())
 }
 
 /// A payer can let each attempt fail at the last moment, at the seller's cost of gas: growing

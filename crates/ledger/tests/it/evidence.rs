@@ -1,0 +1,31 @@
+//! What blocks that come and go do to payments.
+
+use crate::payments::{inclusion, ledger, payment, receipt, record, store, submit};
+use obol_ledger::State;
+
+/// The transaction of somebody else.
+const STRANGER: u64 = 77;
+
+#[tokio::test]
+async fn a_payment_whose_bytes_are_out_is_not_given_back_when_a_strangers_block_is_gone() {
+    let ledger = ledger();
+    let (id, batch) = submit(&ledger, 0).await;
+    let at = inclusion(STRANGER, 10);
+    ledger.include(payment(0).key, at, "settled by another transaction").await.expect("stored");
+    ledger.orphan(id, at.block_hash).await.expect("stored");
+    let live = ledger.live_batches(crate::payments::SETTLER).await.expect("read");
+    assert_eq!(record(&ledger, id).await.state(), State::Submitted);
+    assert_eq!(live.iter().map(|live| (live.id, live.payments.len())).collect::<Vec<_>>(), [(batch, 1)]);
+}
+
+#[tokio::test]
+async fn a_payment_that_was_ever_sent_is_due_when_a_strangers_block_is_gone() {
+    let ledger = ledger();
+    let (id, batch) = submit(&ledger, 0).await;
+    let (stranger, ours) = (inclusion(STRANGER, 10), inclusion(0, 11));
+    ledger.include(payment(0).key, stranger, "settled by another transaction").await.expect("stored");
+    ledger.mined(receipt(batch, ours, &[], &[id])).await.expect("stored");
+    ledger.orphan(id, stranger.block_hash).await.expect("stored");
+    assert_eq!(record(&ledger, id).await.state(), State::Due);
+    store(&ledger, 1, vec![id]).await;
+}
