@@ -6,7 +6,12 @@ use common::{
     faults,
     shop::{Shop, offer, prices, until, until_sold},
 };
-use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 #[tokio::test]
 async fn the_first_load_is_done_when_the_watch_begins() {
@@ -52,6 +57,19 @@ async fn files_that_come_change_and_go_are_followed() {
     until_sold(&mut watch, &["b 0.01"]).await;
     shop.remove("b.yaml");
     until_sold(&mut watch, &[]).await;
+}
+
+#[tokio::test]
+async fn a_change_is_told_by_the_kernel_long_before_the_poll() {
+    let shop = Shop::new();
+    let mut watch = shop.watch();
+    let begun = Instant::now();
+    for price in 1..=10 {
+        shop.write("a.yaml", &offer("a", &price.to_string()));
+        until_sold(&mut watch, &[&format!("a {price}")]).await;
+    }
+    // The poll alone would need two seconds for each.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

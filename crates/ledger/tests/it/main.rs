@@ -4,3 +4,4 @@ mod evidence;
 mod group;
 mod payments;
 mod reading;
+mod take_over;
