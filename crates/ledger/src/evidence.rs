@@ -4,7 +4,7 @@ use crate::{
     BatchId, Delivery, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     batch::{FINAL, MINED, OPEN},
     op::Op,
-    state::{Fail, Finalize, Forgo, Include, Orphan, OrphanOwed, OrphanUnsent, Redue, Release},
+    state::{Fail, Finalize, Forgo, Include, Orphan, OrphanOwed, OrphanUnsent, OrphanWaived, Redue, Release},
     txn::{Txn, chain, chain_code, number_code, select_payments},
 };
 use alloy_primitives::B256;
@@ -282,6 +282,10 @@ fn include(txn: &Txn<'_>, id: PaymentId, inclusion: Inclusion, why: &str) -> Res
 fn unpay(txn: &Txn<'_>, record: PaymentRecord) -> Result<(), LedgerError> {
     let why = "the block of a stranger's transfer is gone";
     let forget = |record: &mut PaymentRecord| record.inclusion = None;
+    if txn.was(record.id, State::Waived)? {
+        let _moved_meanwhile = txn.follow::<OrphanWaived>(record, why, forget)?;
+        return Ok(());
+    }
     let batch = match record.batch {
         Some(batch) => {
             txn.one("SELECT state FROM batches WHERE id = ?1", [batch.0], |row| Ok(row.get::<_, i64>(0)?))?

@@ -122,6 +122,8 @@ arrows! {
     OrphanOwed: Included => Due;
     /// The block of a stranger's transfer is gone, the client was not served and nothing sent.
     OrphanUnsent: Included => Released;
+    /// The block of a stranger's transfer is gone, and it was waived before.
+    OrphanWaived: Included => Waived;
     /// The block is final.
     Finalize: Included => Settled;
     /// Final reads show that it was cancelled or has expired.

@@ -1,6 +1,6 @@
 //! What blocks that come and go do to payments.
 
-use crate::payments::{inclusion, ledger, payment, receipt, record, store, submit};
+use crate::payments::{CHAIN, inclusion, ledger, payment, receipt, record, reserve, store, submit};
 use obol_ledger::State;
 
 /// The transaction of somebody else.
@@ -28,4 +28,17 @@ async fn a_payment_that_was_ever_sent_is_due_when_a_strangers_block_is_gone() {
     ledger.orphan(id, stranger.block_hash).await.expect("stored");
     assert_eq!(record(&ledger, id).await.state(), State::Due);
     store(&ledger, 1, vec![id]).await;
+}
+
+#[tokio::test]
+async fn a_waived_payment_is_waived_again_when_a_strangers_block_is_gone() {
+    let ledger = ledger();
+    let held = reserve(&ledger, payment(0)).await;
+    let id = held.id();
+    ledger.waive(held).await.expect("stored").expect("held");
+    let at = inclusion(STRANGER, 10);
+    ledger.include(payment(0).key, at, "settled by another transaction").await.expect("stored");
+    ledger.orphan(id, at.block_hash).await.expect("stored");
+    assert_eq!(record(&ledger, id).await.state(), State::Waived);
+    assert_eq!(ledger.due(CHAIN, 10).await, Ok(vec![]), "never settled by us");
 }
