@@ -5,7 +5,7 @@ use crate::{
     batch::{FINAL, MINED, OPEN},
     op::Op,
     state::{Fail, Finalize, Forgo, Include, Orphan, OrphanOwed, OrphanUnsent, OrphanWaived, Redue, Release},
-    txn::{Txn, chain, chain_code, number_code, select_payments},
+    txn::{Txn, blob, chain, chain_code, number_code, select_payments, word},
 };
 use alloy_primitives::B256;
 use obol_core::{ChainId, PaymentKey};
@@ -83,15 +83,23 @@ impl Ledger {
             .await
     }
 
-    /// A batch's block is gone: its bytes are to be seen on the chain again.
+    /// A mined batch's block is gone: its bytes are to be seen on the chain again. What a stranger
+    /// settled of its payments stays where it is.
     pub async fn orphan_batch(&self, batch: BatchId) -> Result<(), LedgerError> {
         self.writer
             .write(Op::Orphan, move |txn| {
+                let tx = txn.one(
+                    "SELECT tx FROM batches WHERE id = ?1 AND state = ?2",
+                    params![batch.0, MINED],
+                    |row| word(blob(row, 0)?),
+                )?;
+                let Some(tx) = tx else { return Ok(()) };
                 txn.execute(
                     "UPDATE batches SET state = ?2, block = NULL, block_hash = NULL, tx = NULL WHERE id = ?1",
                     params![batch.0, OPEN],
                 )?;
-                for record in txn.payments(select_payments!("batch = ?1 AND state = 5"), [batch.0])? {
+                let ours = select_payments!("batch = ?1 AND state = 5 AND tx = ?2");
+                for record in txn.payments(ours, params![batch.0, tx.as_slice()])? {
                     let _moved_meanwhile =
                         txn.follow::<Orphan>(record, "its block is gone", |r| r.inclusion = None)?;
                 }
