@@ -226,12 +226,19 @@ impl Ledger {
             .await
     }
 
-    /// No attempt of this batch can ever be mined: its nonce was used by something else.
+    /// No attempt of this batch can ever be mined: its nonce was used by something else. Nothing
+    /// happens to one that is in a block by now.
     pub async fn bury(&self, batch: BatchId, why: impl Into<String>) -> Result<(), LedgerError> {
         let why = why.into();
         self.writer
             .write(Op::Bury, move |txn| {
-                txn.execute("UPDATE batches SET state = ?2 WHERE id = ?1", params![batch.0, DEAD])?;
+                let buried = txn.execute(
+                    "UPDATE batches SET state = ?2 WHERE id = ?1 AND state = ?3",
+                    params![batch.0, DEAD, OPEN],
+                )?;
+                if buried == 0 {
+                    return Ok(());
+                }
                 for record in txn.payments(select_payments!("batch = ?1 AND state IN (3, 4)"), [batch.0])? {
                     let _moved_meanwhile = txn.follow::<Redue>(record, &why, |_| {})?;
                 }

@@ -68,3 +68,16 @@ async fn a_batch_that_is_final_is_not_sent_again_by_who_looked_before() {
     assert_eq!(ledger.live_batches(SETTLER).await, Ok(vec![]));
     assert_eq!(record(&ledger, id).await.state(), State::Settled);
 }
+
+#[tokio::test]
+async fn a_batch_that_is_in_a_block_is_not_buried_by_who_looked_before() {
+    let ledger = ledger();
+    let (id, batch) = submit(&ledger, 0).await;
+    let ours = inclusion(0, 11);
+    ledger.mined(receipt(batch, ours, &[id], &[])).await.expect("stored");
+    ledger.bury(batch, "its nonce was used by something else").await.expect("stored");
+    ledger.orphan_batch(batch).await.expect("stored");
+    let live = ledger.live_batches(SETTLER).await.expect("read");
+    let found: Vec<_> = live.iter().map(|live| (live.id, live.state, live.payments.len())).collect();
+    assert_eq!(found, [(batch, BatchState::Open, 1)]);
+}
