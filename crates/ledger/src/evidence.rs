@@ -52,6 +52,9 @@ impl Ledger {
                 let now = txn.now();
                 for &id in &mined.unpaid {
                     let Some(record) = txn.payment(id)? else { continue };
+                    if record.batch != Some(mined.batch) {
+                        continue;
+                    }
                     let _moved_meanwhile =
                         txn.follow::<Redue>(record, "mined without its transfer", |record| {
                             record.batch_cap = cap.max(1);

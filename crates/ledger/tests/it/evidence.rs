@@ -81,3 +81,16 @@ async fn a_batch_that_is_in_a_block_is_not_buried_by_who_looked_before() {
     let found: Vec<_> = live.iter().map(|live| (live.id, live.state, live.payments.len())).collect();
     assert_eq!(found, [(batch, BatchState::Open, 1)]);
 }
+
+#[tokio::test]
+async fn a_receipt_that_is_read_late_takes_no_payment_out_of_its_next_batch() {
+    let ledger = ledger();
+    let (id, first) = submit(&ledger, 0).await;
+    let without = receipt(first, inclusion(0, 11), &[], &[id]);
+    ledger.mined(without.clone()).await.expect("stored");
+    let second = store(&ledger, 1, vec![id]).await;
+    // By a process that read the receipt before, and slept.
+    ledger.mined(without).await.expect("stored");
+    let record = record(&ledger, id).await;
+    assert_eq!((record.state(), record.batch, record.misses), (State::Submitting, Some(second), 1));
+}
