@@ -4,6 +4,7 @@ use crate::{
     BatchId, Delivery, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     batch::{FINAL, MINED, OPEN},
     op::Op,
+    reserve::unhold,
     state::{Fail, Finalize, Forgo, Include, Orphan, OrphanOwed, OrphanUnsent, OrphanWaived, Redue, Release},
     txn::{Txn, blob, chain, chain_code, number_code, select_payments, word},
 };
@@ -230,11 +231,11 @@ impl Ledger {
                 )?;
                 let moved = reserved.len() + due.len();
                 for record in reserved {
-                    let _moved_meanwhile = txn.follow::<Release>(record, "the hold ran out", |_| {})?;
+                    let _moved_meanwhile = txn.follow::<Release>(record, "the hold ran out", unhold)?;
                 }
                 for record in due {
                     let _moved_meanwhile =
-                        txn.follow::<Forgo>(record, "never submitted, never delivered", |_| {})?;
+                        txn.follow::<Forgo>(record, "never submitted, never delivered", unhold)?;
                 }
                 Ok(moved)
             })

@@ -2,6 +2,7 @@
 
 mod evidence;
 mod group;
+mod holds;
 mod payments;
 mod reading;
 mod take_over;

@@ -1,0 +1,22 @@
+//! Holds: who has a payment, and when nobody has it any more.
+
+use crate::payments::{HOLD, inclusion, ledger, payment, reserve};
+use obol_core::Reason;
+use obol_ledger::{Clock, Ledger, Place, Reservation};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+#[tokio::test]
+async fn a_recovered_payment_is_held_by_nobody_even_when_the_clock_is_set_back() {
+    let time = Arc::new(AtomicI64::new(1_800_000_000_000));
+    let ledger = Ledger::open(&Place::Memory, Clock::Manual(Arc::clone(&time)), "gate").expect("a ledger");
+    drop(reserve(&ledger, payment(0)).await);
+    let refused = ledger.reserve(payment(0), HOLD).await.expect("stored");
+    assert!(matches!(refused, Reservation::Refused(r) if r.reason == Reason::InFlight));
+    time.fetch_add(61_000, Ordering::SeqCst);
+    assert_eq!(ledger.recover().await, Ok(1));
+    time.fetch_sub(3_600_000, Ordering::SeqCst);
+    reserve(&ledger, payment(0)).await;
+}
