@@ -42,7 +42,7 @@ pub enum Stored {
     Fenced,
     /// The nonce has been given to another batch.
     NonceTaken,
-    /// A payment is no longer due; build the batch again without it.
+    /// A payment is not due on this chain any more; build the batch again without it.
     Moved(PaymentId),
 }
 
@@ -328,7 +328,9 @@ fn store_batch(
     let mut records = Vec::with_capacity(payments.len());
     for &id in payments {
         match txn.payment(id)? {
-            Some(record) if record.state() == State::Due => records.push(record),
+            Some(record) if record.state() == State::Due && record.key.chain == settler.chain => {
+                records.push(record);
+            }
             _ => return Ok(Stored::Moved(id)),
         }
     }

@@ -1,5 +1,6 @@
 //! The ledger's edges: files that are no ledgers, disks that fail, several handles on one file.
 
+mod batches;
 mod evidence;
 mod group;
 mod holds;
