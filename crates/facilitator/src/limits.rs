@@ -16,6 +16,8 @@ pub struct Timing {
     pub gather: Duration,
     /// How long a transaction may stay out of blocks before it is sent again with higher fees.
     pub stuck: Duration,
+    /// How long a payment waits that the token refuses for now, such as for lack of funds.
+    pub back_off: Duration,
 }
 
 impl Default for Timing {
@@ -27,6 +29,7 @@ impl Default for Timing {
             lease: Duration::from_secs(10),
             gather: Duration::from_millis(3),
             stuck: Duration::from_secs(30),
+            back_off: Duration::from_secs(15),
         }
     }
 }

@@ -3,10 +3,6 @@
 use super::{Settler, TickError};
 use obol_evm::AuthorizationEvent;
 use obol_ledger::PaymentRecord;
-use std::time::Duration;
-
-/// How long a payment waits that the token refuses for now, such as for lack of funds.
-const BACK_OFF: Duration = Duration::from_secs(15);
 
 /// A reorganisation can move a use of the nonce to before the block at which it was unused.
 const MARGIN: u64 = 64;
@@ -33,7 +29,7 @@ impl Settler {
             Finding::Usable => {
                 tracing::warn!(chain = %self.chain.id, payment = payment.id.0, offer = %payment.offer, why,
                     "a payment cannot be settled now");
-                self.ledger.defer(payment.id, why, BACK_OFF).await?;
+                self.ledger.defer(payment.id, why, self.timing.back_off).await?;
             }
         }
         Ok(())
