@@ -6,6 +6,7 @@
 mod finality;
 mod judge;
 mod places;
+mod purse;
 mod send;
 mod watch_chain;
 
