@@ -11,7 +11,7 @@ mod wait;
 
 pub use agreement::{Agreement, assert_ledger_equals_chain};
 pub use buyer::Buyer;
-pub use rig::{Rig, Spent};
+pub use rig::{Rig, Spent, ledger_file, transactions_of};
 pub use sale::Sale;
 pub use seller::{Seller, SellerOptions, chain_of, price};
 pub use stranger::Stranger;

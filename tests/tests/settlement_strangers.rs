@@ -130,7 +130,7 @@ async fn a_nonce_that_the_payer_spent_on_another_transfer_fails_the_payment() ->
         if delivered {
             rig.seller.trust(held).await?;
         } else {
-            drop(rig.seller.owe(held).await?);
+            rig.seller.owe(held).await?;
         }
         let record = rig.mine_until(&payment, State::Failed).await?;
         let word = record.reason.unwrap_or_default();
