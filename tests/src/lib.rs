@@ -22,7 +22,7 @@ pub use customer::{Answered, Customer, fetch, get, paid, request, requirement, s
 pub use payment_stage::PaymentStage;
 pub use published::{Printed, PrintedReceipt, npm_clients, part, run_script};
 pub use raw::{RawResponse, raw};
-pub use rig::{Rig, Spent};
+pub use rig::{Rig, Spent, ledger_file, transactions_of};
 pub use sale::Sale;
 pub use seller::{Seller, SellerOptions, chain_of, price};
 pub use shop::{Shop, ShopOptions};
