@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is fetched at first use, or `None`, with a sentence about it, where that is impossible
 /// and nobody relies on it. With `CI=true` it has to be had.
-pub fn part<T>(name: &str, fetched: Result<T, impl fmt::Display>) -> Result<Option<T>> {
+pub(crate) fn part<T>(name: &str, fetched: Result<T, impl fmt::Display>) -> Result<Option<T>> {
     match fetched {
         Ok(part) => Ok(Some(part)),
         Err(error) if std::env::var_os("CI").is_some_and(|ci| ci == "true") => bail!("{name}: {error}"),
@@ -68,7 +68,12 @@ pub async fn run_script(
     run(node, payer, &format!("http://{shop}{target}"), body).await
 }
 
-async fn run(mut command: Command, payer: Account, url: &str, body: Option<&str>) -> Result<Printed> {
+pub(crate) async fn run(
+    mut command: Command,
+    payer: Account,
+    url: &str,
+    body: Option<&str>,
+) -> Result<Printed> {
     let ran = command
         .arg(url)
         .args(body)

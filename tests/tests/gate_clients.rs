@@ -3,7 +3,11 @@
 use anyhow::{Context, Result};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
-use obol_tests::{Printed, Shop, ShopOptions, Upstream, npm_clients, reply, run_script};
+use obol_devchain::Account;
+use obol_tests::{Printed, PythonClient, Shop, ShopOptions, Upstream, npm_clients, reply, run_script};
+use std::net::SocketAddr;
+
+const AT: &str = "/services/demo-hello/";
 
 const BODY: &str = r#"{"model":"small","messages":[{"role":"user","content":"Grüße"}]}"#;
 
@@ -40,19 +44,19 @@ async fn check(shop: &Shop, upstream: &Upstream, printed: Printed, body: &str, n
     Ok(())
 }
 
-async fn pays(script: &'static str, network: &str) -> Result<()> {
-    let Some(packages) = npm_clients().await? else { return Ok(()) };
+/// Pays for a GET and a POST with what `client` does.
+async fn pays<F>(network: &str, client: impl Fn(Account, SocketAddr, Option<&'static str>) -> F) -> Result<()>
+where
+    F: Future<Output = Result<Printed>>,
+{
     let shop = Shop::open(ShopOptions::default()).await?;
     let upstream = echo().await?;
     shop.sell("/services/demo-hello", &upstream)?;
     let payer = shop.chain.buyers()[0];
-    let at = (shop.address, "/services/demo-hello/");
-
-    let printed = run_script(&packages, script, payer, at, None).await?;
+    let printed = client(payer, shop.address, None).await?;
     check(&shop, &upstream, printed, "GET ", network).await?;
-    let printed = run_script(&packages, script, payer, at, Some(BODY)).await?;
+    let printed = client(payer, shop.address, Some(BODY)).await?;
     check(&shop, &upstream, printed, &format!("POST {BODY}"), network).await?;
-
     assert_eq!(upstream.count(), 2);
     assert_eq!(shop.payments().await?.len(), 2);
     shop.close().await
@@ -60,10 +64,18 @@ async fn pays(script: &'static str, network: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_published_v2_client_pays_for_get_and_post_and_reads_its_receipt() -> Result<()> {
-    pays("pay-v2", "eip155:84532").await
+    let Some(packages) = npm_clients().await? else { return Ok(()) };
+    pays("eip155:84532", |payer, shop, body| run_script(&packages, "pay-v2", payer, (shop, AT), body)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_published_v1_client_pays_for_get_and_post_and_reads_its_receipt() -> Result<()> {
-    pays("pay-v1", "base-sepolia").await
+    let Some(packages) = npm_clients().await? else { return Ok(()) };
+    pays("base-sepolia", |payer, shop, body| run_script(&packages, "pay-v1", payer, (shop, AT), body)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_published_python_client_pays_for_get_and_post_and_reads_its_receipt() -> Result<()> {
+    let Some(python) = PythonClient::fetched().await? else { return Ok(()) };
+    pays("eip155:84532", |payer, shop, body| python.pay(payer, (shop, AT), body)).await
 }

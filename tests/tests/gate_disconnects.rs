@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{Method, Request, StatusCode, body::Incoming};
-use obol_core::{Disconnect, Reason, WireVersion};
+use obol_core::{Amount, Charge, Disconnect, Exposure, Reason, WireVersion};
 use obol_devchain::Mining;
 use obol_ledger::{Delivery, State};
 use obol_tests::{
@@ -67,9 +67,11 @@ async fn charged_and_left(
     shop: &Shop,
     upstream: &Upstream,
     asks: &mut mpsc::Receiver<oneshot::Sender<&'static str>>,
+    charge: Charge,
 ) -> Result<(obol_wire::PaymentHeader, alloy_primitives::B256)> {
     let mut offer = shop.offer(AT, upstream);
     offer.on_disconnect = Disconnect::Charge;
+    offer.charge = charge;
     shop.publish(&[offer])?;
     let (_, header) = customer(shop).payment(AT).await?;
     let leaving = tokio::spawn(send(shop.address, paid(get(AT), &header)));
@@ -89,7 +91,7 @@ async fn charged_and_left(
 async fn who_is_charged_though_it_left_is_served_when_it_returns_with_the_same_payment() -> Result<()> {
     let shop = Shop::open(ShopOptions::default()).await?;
     let (upstream, mut asks) = told().await?;
-    let (header, transaction) = charged_and_left(&shop, &upstream, &mut asks).await?;
+    let (header, transaction) = charged_and_left(&shop, &upstream, &mut asks, Charge::BeforeBody).await?;
 
     let other = fetch(shop.address, paid(get(&format!("{AT}/other")), &header)).await?;
     other.expect_refusal(Reason::FingerprintMismatch)?;
@@ -109,7 +111,10 @@ async fn who_is_charged_though_it_left_is_served_when_it_returns_with_the_same_p
 async fn who_is_charged_though_it_left_is_served_for_its_next_payment_which_stays_unused() -> Result<()> {
     let shop = Shop::open(ShopOptions::default()).await?;
     let (upstream, mut asks) = told().await?;
-    let (_, transaction) = charged_and_left(&shop, &upstream, &mut asks).await?;
+    // An offer that delivers on trust does not deliver to nobody.
+    let trusting = Exposure { per_payer: Amount::from(1_000_000), per_offer: Amount::from(1_000_000) };
+    let charge = Charge::Optimistic(trusting);
+    let (_, transaction) = charged_and_left(&shop, &upstream, &mut asks, charge).await?;
 
     let (next, header) = customer(&shop).payment(AT).await?;
     let again = tokio::spawn(fetch(shop.address, paid(get(AT), &header)));
