@@ -2,12 +2,12 @@ use crate::WireVersion;
 use std::fmt;
 
 macro_rules! reasons {
-    ($( $(#[$doc:meta])* $name:ident { $status:literal, $retriable:literal, v2: $v2:literal, v1: $v1:literal, $hint:literal } )*) => {
+    ($( $(#[doc = $doc:literal])+ $name:ident { $status:literal, $retriable:literal, v2: $v2:literal, v1: $v1:literal, $hint:literal } )*) => {
         /// Why a request is not served, or a payment not settled. Closed: the response, the
         /// metric, the log and the ledger all take their word from here, and `docs/reasons.md`
         /// is generated from it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Reason { $( $(#[$doc])* $name, )* }
+        pub enum Reason { $( $(#[doc = $doc])+ $name, )* }
 
         impl Reason {
             pub const ALL: &[Self] = &[ $( Self::$name, )* ];
@@ -29,6 +29,11 @@ macro_rules! reasons {
                     WireVersion::V2 => match self { $( Self::$name => $v2, )* },
                     WireVersion::V1 => match self { $( Self::$name => $v1, )* },
                 }
+            }
+
+            /// What is the matter, in a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $( Self::$name => concat!($( $doc ),+).trim_ascii(), )* }
             }
 
             /// What the client can do about it.

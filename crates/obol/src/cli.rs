@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    chains::ChainsArgs, demo::DemoArgs, ledger::LedgerArgs, logging::LogFormat, verifier::VerifierArgs,
+    chains::ChainsArgs, demo::DemoArgs, exit, ledger::LedgerArgs, logging::LogFormat, verifier::VerifierArgs,
 };
 use clap::{Parser, Subcommand};
 
@@ -10,14 +10,16 @@ Examples:
   obol demo                                     see it all on a throw-away chain
   obol verifier --offers offers --ledger obol.db \\
       --rpc base-sepolia=https://sepolia.example --settler-key-file settler.key
-  obol ledger list --ledger obol.db
+  obol ledger list --ledger obol.db";
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 ledger and chain differ, 4 configuration refused,
-5 something outside (a chain's endpoint, npm, a port) cannot be had.";
+fn after_help() -> String {
+    let codes: Vec<_> = exit::published().iter().map(|(code, word, _)| format!("{code} {word}")).collect();
+    format!("{EXAMPLES}\n\nExit codes: {}.", codes.join(", "))
+}
 
 /// Sell HTTP services per request for stablecoins (x402), and account for every cent.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES, propagate_version = true)]
+#[command(version, after_help = after_help(), propagate_version = true)]
 pub(crate) struct Cli {
     /// What to log: a level (error, warn, info, debug) or tracing directives; info if not given,
     /// and for the demo, which tells its own story, warn.

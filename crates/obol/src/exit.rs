@@ -2,17 +2,34 @@
 
 use std::{fmt, process::ExitCode};
 
-/// Why a command ended without doing what it was asked. The number is the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// It failed; the message says how.
-    Failed = 1,
-    /// Ledger and chain differ, or a check found something wrong.
-    Differs = 3,
-    /// A file or setting is not right.
-    Config = 4,
-    /// Something outside (a chain's endpoint, npm, a port) cannot be had.
-    Unavailable = 5,
+macro_rules! exits {
+    ($( $name:ident = $code:literal $word:literal $meaning:literal, )*) => {
+        /// Why a command ended without doing what it was asked. The number is the exit code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Exit { $( #[doc = $meaning] $name = $code, )* }
+
+        const FAILURES: &[(u8, &str, &str)] = &[ $( (Exit::$name as u8, $word, $meaning), )* ];
+    };
+}
+
+exits! {
+    Failed = 1 "failed" "It failed; the message says how.",
+    Differs = 3 "ledger and chain differ"
+        "Ledger and chain differ, `chains check` found something wrong, or the demo's ledger does not agree.",
+    Config = 4 "configuration refused" "A file or setting is not right; the message names it.",
+    Unavailable = 5 "something outside (a chain's endpoint, npm, a port) cannot be had"
+        "Something outside (a chain's endpoint, npm, a port) cannot be had.",
+}
+
+/// Every code: its number, in a word, in a sentence. 0 and 2 are clap's own.
+pub(crate) fn published() -> Vec<(u8, &'static str, &'static str)> {
+    let clap = [
+        (0, "done", "It is done. A verifier or demo that was told to stop ends with it too."),
+        (2, "usage", "The command line is not right; nothing was done."),
+    ];
+    let mut all: Vec<_> = FAILURES.iter().copied().chain(clap).collect();
+    all.sort_unstable();
+    all
 }
 
 /// One clear sentence, and the code to exit with.

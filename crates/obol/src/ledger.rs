@@ -107,6 +107,8 @@ enum LedgerCommand {
 }
 
 pub(crate) use audit::{Settled, agree};
+#[cfg(test)]
+pub(crate) use view::COLUMNS;
 pub(crate) use view::EarningView;
 
 pub(crate) async fn run(args: LedgerArgs) -> Result<(), Failure> {

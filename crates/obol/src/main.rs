@@ -9,6 +9,8 @@ mod exit;
 mod ledger;
 mod logging;
 mod output;
+#[cfg(test)]
+mod reference;
 mod seller;
 mod signals;
 mod verifier;

@@ -29,6 +29,7 @@ async fn main() -> Result<()> {
         rpc: Rpc::new(&url, options.rpc_timeout)?,
         settler: key.parse::<Key>()?,
         gas: options.gas,
+        factories: options.factories,
     };
     let facilitator = Facilitator::start(&ledger, vec![setup], options.timing);
     let mut said = None;

@@ -5,29 +5,61 @@ use obol_core::{Amount, ChainId, Registry};
 use obol_ledger::{Earning, Event, PaymentRecord};
 use serde::Serialize;
 
-/// A payment, flat, as it is exported. Amounts are atomic units, as text: they need not fit
-/// into a program's numbers.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct PaymentView {
-    pub(crate) id: i64,
-    pub(crate) offer_namespace: String,
-    pub(crate) offer_name: String,
-    pub(crate) chain: String,
-    pub(crate) asset: String,
-    pub(crate) asset_symbol: String,
-    pub(crate) payer: String,
-    pub(crate) pay_to: String,
-    pub(crate) amount: String,
-    pub(crate) nonce: String,
-    pub(crate) state: &'static str,
-    pub(crate) delivery: &'static str,
-    pub(crate) transaction: Option<String>,
-    pub(crate) block: Option<u64>,
-    pub(crate) block_timestamp: Option<i64>,
-    pub(crate) log_index: Option<u64>,
-    pub(crate) created: String,
-    pub(crate) changed: String,
-    pub(crate) reason: Option<String>,
+macro_rules! columns {
+    ($(#[$doc:meta])* $view:ident { $( #[doc = $meaning:literal] $name:ident: $type:ty, )* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Serialize)]
+        pub(crate) struct $view { $( #[doc = $meaning] pub(crate) $name: $type, )* }
+
+        /// Of each column its name and meaning.
+        #[cfg(test)]
+        pub(crate) const COLUMNS: &[(&str, &str)] = &[ $( (stringify!($name), $meaning.trim_ascii()), )* ];
+    };
+}
+
+columns! {
+    /// A payment, flat, as it is exported. Amounts are atomic units, as text: they need not fit
+    /// into a program's numbers.
+    PaymentView {
+        /// The payment's number in this ledger, from 1, in the order in which payments came.
+        id: i64,
+        /// Namespace of the offer that was sold.
+        offer_namespace: String,
+        /// Name of the offer that was sold.
+        offer_name: String,
+        /// CAIP-2 id of the chain.
+        chain: String,
+        /// Address of the token.
+        asset: String,
+        /// The token's symbol; `unknown` when neither the built-in table nor `--chains` has it.
+        asset_symbol: String,
+        /// Who pays.
+        payer: String,
+        /// Who is paid.
+        pay_to: String,
+        /// Atomic units, as text.
+        amount: String,
+        /// The authorization's nonce: with chain, asset and payer it identifies the payment.
+        nonce: String,
+        /// What is owed for it.
+        state: &'static str,
+        /// What reached the client: `none`, `started` or `done`.
+        delivery: &'static str,
+        /// The transaction that paid it; empty while none has.
+        transaction: Option<String>,
+        /// That transaction's block.
+        block: Option<u64>,
+        /// That block's time, in seconds since the Unix epoch.
+        block_timestamp: Option<i64>,
+        /// Place of the token's `Transfer` event in that block.
+        log_index: Option<u64>,
+        /// When the payment came, UTC.
+        created: String,
+        /// When its row changed last, UTC.
+        changed: String,
+        /// Why it was last refused, deferred or failed.
+        reason: Option<String>,
+    }
 }
 
 impl PaymentView {

@@ -1,0 +1,176 @@
+//! What mutation begins with: the vectors of the published packages, and texts in which each part
+//! of a grammar occurs.
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Published {
+    challenge_v2_header: String,
+    challenge_v1_body: String,
+    payment_v2_header: String,
+    payment_v1_header: String,
+    receipt_settled: String,
+    receipt_pending: String,
+    receipt_failed_v1: String,
+}
+
+fn published() -> Published {
+    serde_json::from_str(include_str!("../../crates/wire/testdata/published.json")).expect("the vectors")
+}
+
+/// Each header, and the JSON in it.
+fn opened(headers: impl IntoIterator<Item = String>) -> Vec<Vec<u8>> {
+    headers.into_iter().flat_map(|header| [from_base64(&header), header.into_bytes()]).collect()
+}
+
+fn from_base64(text: &str) -> Vec<u8> {
+    let six = |byte: u8| match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'=').map(six).collect();
+    let chunk = |four: &[u8]| {
+        let word = four.iter().fold(0_u32, |word, six| word << 6 | u32::from(*six)) << (6 * (4 - four.len()));
+        word.to_be_bytes()[1..four.len()].to_vec()
+    };
+    digits.chunks(4).flat_map(chunk).collect()
+}
+
+fn lines(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+pub fn payments() -> Vec<Vec<u8>> {
+    opened([published().payment_v1_header, published().payment_v2_header])
+}
+
+pub fn challenges() -> Vec<Vec<u8>> {
+    let mut seeds = opened([published().challenge_v2_header]);
+    seeds.push(published().challenge_v1_body.into_bytes());
+    seeds
+}
+
+pub fn receipts() -> Vec<Vec<u8>> {
+    let Published { receipt_settled, receipt_pending, receipt_failed_v1, .. } = published();
+    opened([receipt_settled, receipt_pending, receipt_failed_v1])
+}
+
+pub fn paths() -> Vec<Vec<u8>> {
+    lines(&[
+        "/",
+        "/services/demo-hello/x.json",
+        "/services/demo%2Dhello/a%20b/%F0%9F%99%82",
+        "/a:b@c,d=e+f!$&'()*/c..d/...",
+        "/a/%2e%2E/b",
+        "/a%2fb",
+        "/a%252e%252e/b",
+        "/a;x=1/b?c#d",
+        "//a//",
+    ])
+}
+
+pub fn routes() -> Vec<Vec<u8>> {
+    lines(&[
+        "shop.example\n/services/demo/a/b\n/services\n/services/demo\n/services/demo/a/b\n/services\n/",
+        "SHOP.example:8080\n/A/Premium/x\n/a\n/a/premium\n/A/premium/",
+        "[::1]:80\n/a%20b/c\n/a\n/\n/a/b/c/d/e/f",
+        "shop.example.\n/x\n/\n/\n/x\n/x",
+    ])
+}
+
+pub fn networks() -> Vec<Vec<u8>> {
+    lines(&["10.0.0.0/8", "192.168.1.7", "fd00::/8", "::ffff:10.0.0.1", "0.0.0.0/0", "::/0", "10.0.0.0/33"])
+}
+
+pub fn amounts() -> Vec<Vec<u8>> {
+    let mut seeds = lines(&[
+        "\u{6}0.01",
+        "\u{6}1000000.000001",
+        "\u{0}12",
+        "\u{12}0.000000000000000001",
+        "\u{6}0.0000001",
+        "\u{6}115792089237316195423570985008687907853269984665640564039457584007913129639935",
+    ]);
+    seeds.push([&[6], [0xff; 64].as_slice()].concat());
+    seeds.push([&[77], [0x01; 64].as_slice()].concat());
+    seeds
+}
+
+pub fn chain_ids() -> Vec<Vec<u8>> {
+    lines(&[
+        "eip155:84532",
+        "EIP155:1",
+        "base-sepolia",
+        "Ethereum-Mainnet",
+        "eip155:0",
+        "eip155:018446744073709551616",
+    ])
+}
+
+pub fn manifests() -> Vec<Vec<u8>> {
+    lines(&[
+        MANIFEST,
+        r#"{"apiVersion":"obol.org/v1alpha1","kind":"PurchaseRequest","metadata":{"name":"x"}}"#,
+        "---\n",
+    ])
+}
+
+const MANIFEST: &str = r#"apiVersion: obol.org/v1alpha1
+kind: ServiceOffer
+metadata:
+  name: hello
+  namespace: demo
+  annotations: {obol.org/paused: "false"}
+spec:
+  type: http
+  description: &d "says hello"
+  path: /services/hello
+  hostname: shop.example.com
+  upstream: {url: "http://127.0.0.1:9000/base", timeoutSeconds: 20, healthPath: /health}
+  charge: {optimistic: {perPayer: "0.05", perOffer: 1}}
+  onDisconnect: charge
+  payments:
+    - network: base-sepolia
+      payTo: "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+      scheme: exact
+      maxTimeoutSeconds: 120
+      price: {perRequest: 0.01}
+      asset: {symbol: USDC, decimals: 6, transferMethod: eip3009, eip712Name: USDC, eip712Version: "2"}
+    - network: eip155:8453
+      payTo: "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+      price: {perRequest: "0.01"}
+---
+apiVersion: obol.org/v1alpha1
+kind: ServiceOffer
+metadata: {name: model}
+spec:
+  type: inference
+  model: {name: "qwen3:8b", runtime: ollama}
+  registration: {enabled: true, services: [{name: web, endpoint: "https://x.example/"}]}
+  upstream: {service: ollama, namespace: llm, port: 11434}
+  payment: {network: base, payTo: "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", price: {perRequest: "0.5"}}
+"#;
+
+pub fn signatures() -> Vec<Vec<u8>> {
+    let mut ecdsa = [0x11; 65];
+    ecdsa[64] = 28;
+    let mut wrapped = Vec::new();
+    // Factory, the places of the two byte strings, then each with its length in words of 32.
+    for word in [0x4e, 0x60, 0xa0, 4, 0xdead_beef, 3, 0x0101_0101] {
+        wrapped.extend_from_slice(&[0; 28]);
+        wrapped.extend_from_slice(&u32::to_be_bytes(word));
+    }
+    wrapped.extend((0..16).flat_map(|_| [0x64, 0x92]));
+    vec![ecdsa.to_vec(), vec![1; 130], wrapped]
+}
+
+pub fn events() -> Vec<Vec<u8>> {
+    vec![
+        vec![2, 1, 0, 7, 0, 1, 2, 10, 2, 1, 0, 8, 0, 1, 2, 10],
+        vec![2, 1, 0, 7, 2, 1, 0, 8, 0, 1, 2, 10, 0, 1, 3, 20, 4, 1, 0, 9],
+        vec![5, 1, 1, 3, 0, 1, 2, 5, 130, 1, 0, 7, 130, 1, 2, 5],
+    ]
+}

@@ -1,0 +1,76 @@
+//! What people write about money: sums, chains, offers.
+
+use super::registry;
+use alloy_primitives::U256;
+use obol_api::Limits;
+use obol_core::{Amount, ChainId};
+use std::{collections::HashSet, path::Path, time::Duration};
+
+/// The first byte is the asset's decimals. No text becomes another sum than the one it says, and
+/// no sum is changed by being shown.
+pub fn amounts(data: &[u8]) {
+    let Some((&decimals, rest)) = data.split_first() else { return };
+    if let Ok(text) = std::str::from_utf8(rest) {
+        if let Ok(amount) = Amount::parse_price(text, decimals) {
+            let shown = amount.to_decimal(decimals);
+            assert_eq!(Amount::parse_price(&shown, decimals), Ok(amount), "{text:?}");
+            assert_eq!(plain(text), plain(&shown), "{text:?}");
+        }
+        if let Ok(amount) = Amount::parse_atomic(text) {
+            assert_eq!(Amount::parse_atomic(&amount.to_string()), Ok(amount), "{text:?}");
+            assert_eq!(plain(text), plain(&amount.to_string()), "{text:?}");
+        }
+    }
+    if let [one, other, ..] = rest.chunks_exact(32).map(U256::from_be_slice).collect::<Vec<_>>()[..] {
+        let (one, other) = (Amount::from_atomic(one), Amount::from_atomic(other));
+        assert_eq!(Amount::parse_price(&one.to_decimal(decimals), decimals), Ok(one));
+        if let Some(sum) = one.checked_add(other) {
+            assert!(sum >= one && sum >= other);
+            assert_eq!(sum.checked_sub(other), Some(one));
+        }
+    }
+}
+
+/// A decimal without what does not change its value.
+fn plain(text: &str) -> (&str, &str) {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    (whole.trim_start_matches('0'), fraction.trim_end_matches('0'))
+}
+
+/// A chain has one id, whatever it is called.
+pub fn chain_ids(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(chain) = text.parse::<ChainId>() {
+        assert_eq!(chain.to_string().parse(), Ok(chain), "{text:?}");
+        assert!(chain.to_string().eq_ignore_ascii_case(text), "{text:?}");
+    }
+    if let Ok(chain) = registry().chain(text) {
+        assert!(chain.is_called(text));
+        assert_eq!(registry().chains().filter(|other| other.is_called(text)).count(), 1, "{text:?}");
+    }
+}
+
+/// Whatever loads can be sold: it has a price, a payee, a path and an upstream, and a name of its
+/// own. Whatever does not says where.
+pub fn manifests(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let limits = Limits { settle_and_skew: Duration::from_secs(35), payees: None };
+    let loaded = obol_api::parse(text, Path::new("offers/fuzz.yaml"), registry(), &limits);
+    let mut names = HashSet::new();
+    for offer in &loaded.offers {
+        assert!(names.insert(&offer.id), "{} twice", offer.id);
+        assert!(offer.path.starts_with('/') && !offer.accepts.is_empty(), "{offer:?}");
+        assert!(offer.upstream.base.starts_with("http://") || offer.upstream.base.starts_with("https://"));
+        for requirement in &offer.accepts {
+            assert!(!requirement.amount.is_zero() && !requirement.pay_to.is_zero(), "{requirement:?}");
+            let least = offer.upstream.header_timeout + limits.settle_and_skew;
+            assert!(Duration::from_secs(requirement.max_timeout_seconds) >= least, "{requirement:?}");
+        }
+    }
+    let lines = text.lines().count().max(1) + 1;
+    for fault in &loaded.faults {
+        let line = fault.line.and_then(|line| usize::try_from(line).ok());
+        assert!(line.is_none_or(|line| (1..=lines).contains(&line)), "{fault} of {lines} lines");
+        assert!(!fault.message.is_empty());
+    }
+}

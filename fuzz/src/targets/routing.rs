@@ -1,0 +1,108 @@
+//! What decides which offer a request is for, and whom its headers come from.
+
+use obol_core::{Charge, Disconnect, MAX_DEPTH, Offer, OfferId, RequestPath, Routes, Upstream};
+use obol_verifier::Network;
+use std::{sync::Arc, time::Duration};
+
+/// Cutting the path as the client spelled it and cutting the decoded one gives the same rest:
+/// what is matched is what is forwarded.
+pub fn paths(data: &[u8]) {
+    let Ok(raw) = std::str::from_utf8(data) else { return };
+    let Ok(path) = RequestPath::parse(raw) else { return };
+    let decoded = path.decoded();
+    assert!(decoded.starts_with('/') && !decoded.contains("//"), "{raw:?}");
+    assert!(!decoded.contains(['\\', ';']) && !decoded.contains(char::is_control), "{raw:?}");
+    assert!(decoded.split('/').all(|segment| segment != "." && segment != ".."), "{raw:?}");
+    assert_eq!(raw.matches('/').count(), decoded.matches('/').count(), "{raw:?}");
+    let cuts: Vec<_> = decoded.match_indices('/').map(|(at, _)| at).collect();
+    for (segments, at) in cuts.into_iter().enumerate() {
+        let rest = path.after(segments);
+        let reread = RequestPath::parse(rest).expect("a part of a good path is good");
+        assert_eq!(reread.decoded(), &decoded[at..], "{raw:?} after {segments}");
+    }
+    assert_eq!(path.after(raw.matches('/').count()), "", "{raw:?}");
+    // A reader that decodes once more sees the same path.
+    if let Ok(again) = RequestPath::parse(decoded) {
+        assert_eq!(again.decoded(), decoded, "{raw:?}");
+    }
+}
+
+/// Lines: the request's host, its path, then offers' paths; every other offer is for one host.
+///
+/// What is found is an offer for that host or all hosts, at a prefix of the path that ends with a
+/// segment, and no other such offer is deeper.
+pub fn routes(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut lines = text.lines();
+    let (Some(host), Some(path)) = (lines.next(), lines.next()) else { return };
+    let Ok(path) = RequestPath::parse(path) else { return };
+    let offers: Vec<_> = lines.filter(|path| is_sold(path)).take(64).enumerate().map(offer).collect();
+    let (routes, conflicts) = Routes::compile(offers.iter().cloned());
+    assert_eq!(routes.len() + conflicts.len(), offers.len());
+    let served: Vec<_> =
+        offers.iter().filter(|offer| conflicts.iter().all(|conflict| conflict.refused != offer.id)).collect();
+    for host in [None, Some(host), Some(HOST)] {
+        let found = routes.find(host, &path);
+        if let Some(offer) = found {
+            assert!(owns(offer, path.decoded()), "{} does not own {:?}", offer.path, path.decoded());
+            assert!(offer.host.is_none() || host.is_some(), "{host:?}");
+        }
+        // The host's own offers come first, however deep the others are.
+        let candidates: Vec<_> = [host.filter(|host| *host == HOST), None]
+            .into_iter()
+            .map(|host| deepest(&served, host, path.decoded()))
+            .collect();
+        if host.is_none() || host == Some(HOST) {
+            let expected = candidates.into_iter().flatten().next();
+            let expected = expected.filter(|offer| owns(offer, path.decoded()));
+            assert_eq!(found.map(|offer| &offer.id), expected.map(|offer| &offer.id), "{host:?}");
+        }
+    }
+}
+
+const HOST: &str = "shop.example";
+
+fn is_sold(path: &&str) -> bool {
+    let depth = path.matches('/').count();
+    RequestPath::parse(path).is_ok_and(|parsed| parsed.decoded() == *path) && depth <= MAX_DEPTH
+}
+
+fn offer((index, path): (usize, &str)) -> Arc<Offer> {
+    Arc::new(Offer {
+        id: OfferId { namespace: "fuzz".to_owned(), name: index.to_string() },
+        description: String::new(),
+        host: (index % 2 == 1).then(|| HOST.to_owned()),
+        path: path.to_owned(),
+        upstream: Upstream {
+            base: "http://127.0.0.1:1".to_owned(),
+            authorization: None,
+            header_timeout: Duration::from_secs(1),
+        },
+        accepts: vec![],
+        charge: Charge::BeforeBody,
+        on_disconnect: Disconnect::Release,
+        paused: false,
+    })
+}
+
+fn owns(offer: &Offer, path: &str) -> bool {
+    path.strip_prefix(offer.path.trim_end_matches('/'))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn deepest<'a>(served: &[&'a Arc<Offer>], host: Option<&str>, path: &str) -> Option<&'a Arc<Offer>> {
+    let folded = path.to_ascii_lowercase();
+    let at_prefix = |offer: &&&Arc<Offer>| {
+        let lower = Offer { path: offer.path.to_ascii_lowercase(), ..offer.as_ref().clone() };
+        offer.host.as_deref() == host && owns(&lower, &folded)
+    };
+    served.iter().filter(at_prefix).max_by_key(|offer| offer.path.trim_end_matches('/').len()).copied()
+}
+
+/// A network that is read is read the same again when it is written anew.
+pub fn networks(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(network) = text.parse::<Network>() {
+        assert_eq!(network.to_string().parse(), Ok(network), "{text:?}");
+    }
+}

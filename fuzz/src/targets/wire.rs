@@ -1,0 +1,111 @@
+//! Headers and bodies of x402. Each input is tried as it is, and as the JSON within the base64.
+
+use super::{accepts, registry};
+use alloy_primitives::{Address, B256, Bytes, U256};
+use obol_core::{Authorization, Payment, TransferMethod, WireVersion};
+use obol_wire::{ChallengeTemplate, Claim, MAX_HEADER, Offered, Receipt, Sale, decode};
+
+/// A payment that is taken is for one of the requirements, carries what was signed, and is read
+/// the same again when it is written anew.
+pub fn payments(data: &[u8]) {
+    let encoded = base64(data);
+    for header in [data, encoded.as_bytes()] {
+        for (v1, v2) in [(Some(header), None), (None, Some(header)), (Some(header), Some(header))] {
+            if let Ok(Some(claim)) = decode(v1, v2) {
+                check_claim(claim);
+            }
+        }
+    }
+}
+
+fn check_claim(claim: Claim) {
+    let (version, payer) = (claim.version(), claim.payer());
+    let Ok((requirement, payment)) = claim.select(accepts(), registry()) else { return };
+    assert!(accepts().contains(requirement));
+    assert_eq!((payment.version, payment.authorization.from), (version, payer));
+    assert_eq!((payment.chain, payment.asset), (requirement.asset.chain, requirement.asset.address));
+    let challenge = ChallengeTemplate::new(accepts(), registry(), "").render("http://x/", None, version);
+    let header = Some(challenge.header.as_bytes()).filter(|_| version == WireVersion::V2);
+    let sale = Sale::parse(header, challenge.body.as_bytes(), registry()).expect("our own challenge");
+    let offered = sale.offered.iter().find(|offered| offered.chain == payment.chain).expect("offered");
+    let written = sale.pay(offered, &payment, registry());
+    if written.value.len() > MAX_HEADER {
+        return;
+    }
+    let value = Some(written.value.as_bytes());
+    let again = match version {
+        WireVersion::V1 => decode(value, None),
+        WireVersion::V2 => decode(None, value),
+    };
+    let again = again.expect("our own payment").expect("it is there");
+    assert_eq!(again.select(accepts(), registry()), Ok((requirement, payment)));
+}
+
+/// A challenge that is understood can be answered, and the answer carries what was signed.
+pub fn challenges(data: &[u8]) {
+    let encoded = base64(data);
+    for (header, body) in [(None, data), (Some(data), &b""[..]), (Some(encoded.as_bytes()), b"")] {
+        let Ok(sale) = Sale::parse(header, body, registry()) else { continue };
+        for offered in &sale.offered {
+            let payment = payment_for(offered, sale.version);
+            let written = sale.pay(offered, &payment, registry());
+            let value = Some(written.value.as_bytes());
+            let read = match sale.version {
+                WireVersion::V1 => decode(value, None),
+                WireVersion::V2 => decode(None, value),
+            };
+            // A seller may have written what this project's own seller would not take.
+            if let Ok(Some(claim)) = read {
+                assert_eq!((claim.version(), claim.payer()), (sale.version, payment.authorization.from));
+            }
+        }
+    }
+}
+
+fn payment_for(offered: &Offered, version: WireVersion) -> Payment {
+    Payment {
+        version,
+        chain: offered.chain,
+        asset: offered.asset,
+        method: TransferMethod::Eip3009,
+        authorization: Authorization {
+            from: Address::repeat_byte(0x22),
+            to: offered.pay_to,
+            value: offered.amount,
+            valid_after: U256::ZERO,
+            valid_before: U256::from(offered.max_timeout_seconds),
+            nonce: B256::repeat_byte(0x33),
+        },
+        signature: Bytes::from_static(&[0x44; 65]),
+    }
+}
+
+/// A receipt that is read is read the same again when it is written anew.
+pub fn receipts(data: &[u8]) {
+    let encoded = base64(data);
+    for header in [data, encoded.as_bytes()] {
+        let Ok(receipt) = Receipt::decode(header, registry()) else { continue };
+        let written = receipt.encode(WireVersion::V2, registry());
+        // The payer is always written, so that a receipt at the limit may grow beyond it.
+        if written.len() <= MAX_HEADER {
+            assert_eq!(Receipt::decode(written.as_bytes(), registry()), Ok(receipt));
+        }
+    }
+}
+
+/// Standard, padded. Of this file, so that a change of the parser's dependency is a change that
+/// shows.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let mut three = [0; 3];
+        three[..chunk.len()].copy_from_slice(chunk);
+        let word = u32::from_be_bytes([0, three[0], three[1], three[2]]);
+        for place in 0..4 {
+            let six = usize::try_from(word >> (18 - 6 * place) & 63).expect("six bits");
+            text.push(if place > chunk.len() { '=' } else { char::from(ALPHABET[six]) });
+        }
+    }
+    text
+}
