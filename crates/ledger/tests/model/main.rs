@@ -140,6 +140,6 @@ fn the_ledger_does_what_its_model_says_whatever_is_asked_of_it() {
 fn two_processes_on_one_ledger_do_what_the_model_says() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |seed, walk| Some(folder.path().join(format!("{seed}-{walk}.db")));
-    let seen = walk_all(number(STEPS).unwrap_or(1_000), 2, file);
+    let seen = walk_all(number(STEPS).unwrap_or(2_000), 2, file);
     assert_brought_about(&seen, owned(ANSWERS_TO_TWO).into_iter());
 }

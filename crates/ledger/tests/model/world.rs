@@ -121,10 +121,12 @@ impl World {
 
     async fn advance(&mut self) -> Result<u64, String> {
         self.model.actor = usize::try_from(self.draw.below(self.ledgers.len() as u64)).expect("few");
-        let (taken, sent) = match self.draw.below(100) {
+        // Among several a process has somebody to take over.
+        let kinds = if self.ledgers.len() > 1 { 120 } else { 100 };
+        let (taken, sent) = match self.draw.below(kinds) {
             0..70 => self.send(),
             70..95 => (self.pass_time(), Vec::new()),
-            95..97 => (self.crash(), Vec::new()),
+            95..98 => (self.crash(), Vec::new()),
             _ => (self.take_over().await?, Vec::new()),
         };
         // Asked before the first answer is looked at: the ledger keeps the order of requests.
