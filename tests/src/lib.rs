@@ -9,6 +9,7 @@ mod python;
 mod raw;
 mod seller;
 mod shop;
+mod till;
 mod upstream;
 
 pub use buyer::Buyer;
@@ -19,4 +20,5 @@ pub use python::PythonClient;
 pub use raw::{RawResponse, raw};
 pub use seller::{Seller, SellerOptions, chain_of, price};
 pub use shop::{Shop, ShopOptions};
+pub use till::Till;
 pub use upstream::{Heard, Reply, Upstream, chunks, reply, streamed};
