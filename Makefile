@@ -13,3 +13,8 @@ test:
 lint:
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# ARGS='--only challenge,gas' measures some.
+bench:
+	cargo build --release --locked -p obol
+	cargo run --release --locked -p obol-benches -- $(ARGS)
