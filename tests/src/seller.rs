@@ -1,9 +1,10 @@
+use crate::Sale;
 use alloy_primitives::Address;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use obol_core::{Amount, Chain, Finality, OfferId, Payment, Registry, Requirement};
 use obol_devchain::{Account, CHAIN, Devchain};
 use obol_evm::{Key, Rpc};
-use obol_facilitator::{ChainSetup, Facilitator, GasCeilings, Terms, Timing};
+use obol_facilitator::{ChainSetup, Facilitator, GasCeilings, Timing};
 use obol_ledger::{Clock, Held, Ledger, NewPayment, Outcome, Owing, Place, Reservation, held};
 use std::{
     path::Path,
@@ -38,6 +39,8 @@ pub struct SellerOptions {
     pub gas: GasCeilings,
     pub factories: Vec<Address>,
     pub timing: Timing,
+    /// How long the endpoint may take for an answer.
+    pub rpc_timeout: Duration,
 }
 
 impl Default for SellerOptions {
@@ -52,6 +55,7 @@ impl Default for SellerOptions {
                 settle_budget: Duration::from_secs(20),
                 ..Timing::default()
             },
+            rpc_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -64,7 +68,6 @@ pub struct Seller {
     pub requirement: Requirement,
 }
 
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const HOLD: Duration = Duration::from_secs(60);
 
 impl Seller {
@@ -74,7 +77,7 @@ impl Seller {
         let ledger = Ledger::open(&Place::File(ledger), Clock::System, who)?;
         let setup = ChainSetup {
             chain: chain_of(options.finality),
-            rpc: Rpc::new(rpc_url, Duration::from_secs(5))?,
+            rpc: Rpc::new(rpc_url, options.rpc_timeout)?,
             settler: Key::from_bytes(chain.settler().key)?,
             gas: options.gas,
             factories: options.factories,
@@ -85,8 +88,7 @@ impl Seller {
 
     /// Verifies and reserves, as the gate does before it forwards.
     pub async fn reserve(&self, payment: &Payment) -> Result<Reservation> {
-        let terms = Terms { requirement: &self.requirement, header_timeout: HEADER_TIMEOUT };
-        let verified = match self.facilitator.verify(payment, terms).await {
+        let verified = match self.verify(payment).await {
             Ok(verified) => verified,
             Err(refusal) => return Ok(Reservation::Refused(refusal)),
         };
@@ -122,17 +124,9 @@ impl Seller {
 
     /// A whole sale: verified, reserved, owed, settled, delivered.
     pub async fn sell(&self, payment: &Payment) -> Result<()> {
-        let held = match self.reserve(payment).await? {
-            Reservation::Granted(held) => held,
-            other => bail!("not granted: {other:?}"),
-        };
-        let owed = self.owe(held).await?;
-        match self.outcome(&owed).await? {
-            Outcome::Paid(_) => {}
-            other => bail!("not paid: {other:?}"),
+        match self.attempt(payment).await? {
+            Sale::Served => Ok(()),
+            other => bail!("not served: {other:?}"),
         }
-        let delivering = self.ledger.start_delivery(owed).await?.context("lost before the first byte")?;
-        self.ledger.finish_delivery(delivering, "done").await?;
-        Ok(())
     }
 }

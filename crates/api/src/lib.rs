@@ -2,6 +2,7 @@
 //! lie in.
 
 mod address;
+mod asset;
 mod charge;
 mod credential;
 mod document;

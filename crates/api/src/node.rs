@@ -2,7 +2,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
-use serde_saphyr::{Budget, Options, Spanned};
+use serde_saphyr::{Budget, Options, Spanned, options::NonFiniteFloatPolicy};
 use std::fmt;
 
 /// A document as it was written, before any field is known. Every node knows its line, and a
@@ -115,6 +115,8 @@ fn options() -> Options {
     let mut options = Options::default();
     options.budget = Some(budget);
     options.alias_limits.max_total_replayed_events = MAX_NODES;
+    // A number too large for a float is a number all the same, and refused by its field's name.
+    options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
     options.with_snippet = false;
     options
 }
@@ -123,13 +125,25 @@ fn narrow(line: u64) -> u32 {
     u32::try_from(line).unwrap_or(u32::MAX)
 }
 
-/// The parser's message without its own position, which would be the document's, not the file's.
 fn sentence(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let text = text.lines().next().unwrap_or_default();
-    let end = text.find(" at line ").unwrap_or(text.len());
-    let said = text[..end].trim_end_matches([':', ',', ' ']);
-    format!("this is not valid YAML or JSON ({said})")
+    use serde_saphyr::Error::{Budget, DuplicateMappingKey};
+    match error.without_snippet() {
+        DuplicateMappingKey { key: Some(key), .. } => format!("the key {key} is written twice; keep one"),
+        DuplicateMappingKey { key: None, .. } => "a key is written twice; keep one".to_owned(),
+        Budget { .. } => {
+            format!(
+                "is nested deeper than {MAX_DEPTH} or holds more than {MAX_NODES} values, as no manifest does"
+            )
+        }
+        other => {
+            // The parser's own position is the document's, not the file's.
+            let text = other.to_string();
+            let text = text.lines().next().unwrap_or_default();
+            let end = text.find(" at line ").unwrap_or(text.len());
+            let said = text[..end].trim_end_matches([':', ',', ' ']);
+            format!("this is not valid YAML or JSON ({said})")
+        }
+    }
 }
 
 /// The characters of the source that a plain scalar was read from.

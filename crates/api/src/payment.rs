@@ -1,11 +1,13 @@
 use crate::{
-    address,
+    address, asset,
     fault::Faults,
-    manifest::{AssetSpec, Decimal, Entry, Located, Method, PaymentSpec, Price, Spec},
+    manifest::{Decimal, Entry, Located, PaymentSpec, Price, Spec},
     offer::Terms,
+    read::join,
+    suggest::did_you_mean,
 };
 use alloy_primitives::Address;
-use obol_core::{Amount, Asset, Chain, Requirement, TransferMethod, Upstream};
+use obol_core::{Amount, Asset, Chain, Requirement, Upstream};
 use std::{sync::Arc, time::Duration};
 
 const DEFAULT_TIMEOUT_SECONDS: u64 = 300;
@@ -60,7 +62,7 @@ fn make(
     terms: Terms<'_>,
     faults: &mut Faults<'_>,
 ) -> Option<Requirement> {
-    let asset = chain(payment, terms, faults).and_then(|chain| asset(payment, chain, terms, faults));
+    let asset = chain(payment, terms, faults).and_then(|chain| asset::resolve(payment, chain, terms, faults));
     let pay_to = payee(payment, asset, terms, faults);
     let what = "give price.perRequest, such as \"0.01\"";
     let price = payment.value.price.required(payment, "price", what, faults);
@@ -85,125 +87,14 @@ fn chain<'a>(
         Ok(chain) => Some(chain),
         Err(unknown) => {
             let names = terms.registry.chains().map(|chain| chain.name.as_str());
-            let meant = crate::suggest::did_you_mean(&network.value, names);
-            network.refuse(faults, format!("{unknown}; another is added with --chains FILE{meant}"));
-            None
-        }
-    }
-}
-
-fn asset<'a>(
-    payment: &Located<PaymentSpec>,
-    chain: &Chain,
-    terms: Terms<'a>,
-    faults: &mut Faults<'_>,
-) -> Option<&'a Arc<Asset>> {
-    let (asset, line, field) = match &payment.value.asset {
-        Entry::Refused => return None,
-        Entry::Absent => {
-            let network = payment.value.network.read()?;
-            let Ok(asset) = terms.registry.default_asset(chain.id) else {
-                let why = format!("no asset is known on {}; add one with --chains FILE", chain.name);
-                network.refuse(faults, why);
-                return None;
+            let why = match did_you_mean(&network.value, names) {
+                nothing if nothing.is_empty() => format!("{unknown}{}", asset::ADD_IT),
+                meant => format!("unknown chain {:?}{meant}", network.value),
             };
-            (asset, network.line, network.field.as_str())
-        }
-        Entry::Read(written) => {
-            let asset = named_asset(written, chain, terms, faults)?;
-            if !agrees(&written.value, asset, faults) {
-                return None;
-            }
-            (asset, written.line, written.field.as_str())
-        }
-    };
-    if asset.method != TransferMethod::Eip3009 {
-        let (symbol, method) = (&asset.symbol, asset.method);
-        let why = format!(
-            "{symbol} on {} moves by {method}, which is known and not settled yet; name an eip3009 asset",
-            chain.name
-        );
-        faults.add(line, field, why);
-        return None;
-    }
-    Some(asset)
-}
-
-const ADD_IT: &str = "; another is added with --chains FILE";
-
-fn named_asset<'a>(
-    written: &Located<AssetSpec>,
-    chain: &Chain,
-    terms: Terms<'a>,
-    faults: &mut Faults<'_>,
-) -> Option<&'a Arc<Asset>> {
-    let (found, source) = match (&written.value.address, &written.value.symbol) {
-        (Entry::Refused, _) => return None,
-        (Entry::Read(address), _) => match address::parse(&address.value) {
-            Ok(parsed) => (terms.registry.asset_at(chain.id, parsed), address),
-            Err(error) => {
-                address.refuse(faults, error.to_string());
-                return None;
-            }
-        },
-        (Entry::Absent, Entry::Refused) => return None,
-        (Entry::Absent, Entry::Read(symbol)) => {
-            (terms.registry.asset_by_symbol(chain.id, &symbol.value), symbol)
-        }
-        (Entry::Absent, Entry::Absent) => {
-            written.refuse(faults, "name the asset by its symbol or its address");
-            return None;
-        }
-    };
-    match found {
-        Ok(asset) => Some(asset),
-        Err(unknown) => {
-            source.refuse(faults, format!("{unknown}{ADD_IT}"));
+            network.refuse(faults, why);
             None
         }
     }
-}
-
-type Said<'a> = (u32, &'a str, String);
-
-fn said(entry: &Entry<String>) -> Option<Said<'_>> {
-    entry.read().map(|text| (text.line, text.field.as_str(), text.value.clone()))
-}
-
-/// Money is counted by what the registry knows of the asset; a manifest that says otherwise is
-/// wrong about one of the two.
-fn agrees(written: &AssetSpec, asset: &Asset, faults: &mut Faults<'_>) -> bool {
-    let method = written.transfer_method.read().map(|method| {
-        let name = match method.value {
-            Method::Eip3009 => TransferMethod::Eip3009,
-            Method::Permit2 => TransferMethod::Permit2,
-        };
-        (method.line, method.field.as_str(), name.to_string())
-    });
-    let decimals =
-        written.decimals.read().map(|number| (number.line, number.field.as_str(), number.value.to_string()));
-    let said_and_known = [
-        (said(&written.symbol), asset.symbol.clone()),
-        (decimals, asset.decimals.to_string()),
-        (method, asset.method.to_string()),
-        (said(&written.eip712_name), asset.domain.name.clone()),
-        (said(&written.eip712_version), asset.domain.version.clone()),
-    ];
-    let mut agrees = true;
-    for (said, known) in said_and_known {
-        if let Some((line, field, said)) = said
-            && !said.eq_ignore_ascii_case(&known)
-        {
-            let address = asset.address.to_checksum(None);
-            let why = format!(
-                "{said:?} is not what is known of {address}: {known:?}; leave it out, or say otherwise \
-                 with --chains FILE"
-            );
-            faults.add(line, field, why);
-            agrees = false;
-        }
-    }
-    agrees
 }
 
 fn payee(
@@ -274,9 +165,7 @@ fn max_timeout(
 ) -> Option<u64> {
     let (seconds, line, field) = match &payment.value.max_timeout_seconds {
         Entry::Refused => return None,
-        Entry::Absent => {
-            (DEFAULT_TIMEOUT_SECONDS, payment.line, crate::read::join(&payment.field, "maxTimeoutSeconds"))
-        }
+        Entry::Absent => (DEFAULT_TIMEOUT_SECONDS, payment.line, join(&payment.field, "maxTimeoutSeconds")),
         Entry::Read(written) => (written.value, written.line, written.field.clone()),
     };
     if seconds > MAX_TIMEOUT_SECONDS {

@@ -95,16 +95,15 @@ impl Read for bool {
 
 impl Read for u64 {
     fn read(node: Node, field: &str, faults: &mut Faults<'_>) -> Option<Self> {
-        match &node.value {
-            Value::Plain(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                let leading_zero = text.len() > 1 && text.starts_with('0');
-                match text.parse() {
-                    Ok(number) if !leading_zero => return Some(number),
-                    _ => faults.add(node.line, field, format!("{text} is not a whole number of usual size")),
-                }
+        let Value::Plain(text) = &node.value else { return expected("a whole number", &node, field, faults) };
+        let is_plain =
+            text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+        match text.parse() {
+            Ok(number) if is_plain => Some(number),
+            _ => {
+                faults.add(node.line, field, format!("{text} is not a plain whole number, such as 300"));
                 None
             }
-            _ => expected("a whole number", &node, field, faults),
         }
     }
 }

@@ -8,6 +8,8 @@ mod stale;
 
 pub use rule::{Fault, Rule};
 
+use alloy_primitives::Bytes;
+use call::Call;
 use rule::Rules;
 use std::{
     collections::BTreeMap,
@@ -29,6 +31,18 @@ struct State {
     seen: BTreeMap<String, u64>,
     forwarded: BTreeMap<String, u64>,
     requests: u64,
+    transactions: Vec<Bytes>,
+}
+
+impl State {
+    fn note(&mut self, call: &Call) {
+        count(&mut self.seen, &call.method);
+        if let Some(raw) = call.transaction()
+            && !self.transactions.contains(&raw)
+        {
+            self.transactions.push(raw);
+        }
+    }
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -92,6 +106,12 @@ impl FaultyRpc {
     /// HTTP requests; a batch is one.
     pub fn requests(&self) -> u64 {
         lock(&self.state).requests
+    }
+
+    /// The distinct signed transactions that were given to it, in the order in which they first
+    /// came, whatever became of them. They are not forgotten by [`Self::reset_counts`].
+    pub fn transactions(&self) -> Vec<Bytes> {
+        lock(&self.state).transactions.clone()
     }
 
     /// Counts from zero again.

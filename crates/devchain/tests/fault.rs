@@ -178,3 +178,30 @@ async fn a_dropped_endpoint_answers_nobody() {
     tokio::task::yield_now().await;
     assert!(matches!(rpc.call::<_, U64>("eth_chainId", ()).await, Err(RpcError::NoAnswer(_))));
 }
+
+#[tokio::test]
+async fn an_answer_that_was_made_up_is_given_instead_of_the_nodes() {
+    let Fixture { rpc, faulty, .. } = &fixture().await;
+    faulty.set_rules([Rule::of(Fault::Answer(json!("0x64"))).on(["eth_blockNumber"]).times(1)]);
+    let mut batch = rpc.batch();
+    let made_up = batch.add_call::<_, U64>("eth_blockNumber", &()).expect("added");
+    let id = batch.add_call::<_, U64>("eth_chainId", &()).expect("added");
+    batch.send().await.expect("answered");
+    assert_eq!((made_up.await.expect("a height"), id.await.expect("id")), (U64::from(100), U64::from(84532)));
+    assert_eq!(rpc.call::<_, U64>("eth_blockNumber", ()).await.expect("a height"), U64::from(3));
+    assert_eq!(faulty.forwarded("eth_blockNumber"), 1);
+}
+
+#[tokio::test]
+async fn signed_transactions_are_remembered_once_whatever_became_of_them() {
+    let Fixture { rpc, faulty, .. } = &fixture().await;
+    let send = async |raw: &str| rpc.call::<_, B256>("eth_sendRawTransaction", (raw.to_owned(),)).await;
+    faulty.set(Fault::Disconnect);
+    for raw in ["0x02aa", "0x02bb", "0x02aa"] {
+        assert!(send(raw).await.is_err());
+    }
+    faulty.heal();
+    assert!(send("0x02bb").await.is_err(), "it is no transaction");
+    let remembered: Vec<_> = faulty.transactions().iter().map(ToString::to_string).collect();
+    assert_eq!(remembered, ["0x02aa", "0x02bb"]);
+}

@@ -16,6 +16,9 @@ sol! {
             uint256 validBefore, bytes32 nonce, uint8 v, bytes32 r, bytes32 s) external;
         function cancelAuthorization(address authorizer, bytes32 nonce, uint8 v, bytes32 r, bytes32 s) external;
 
+        function paused() external view returns (bool);
+        function isBlacklisted(address account) external view returns (bool);
+
         event Transfer(address indexed from, address indexed to, uint256 value);
         event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce);
         event AuthorizationCanceled(address indexed authorizer, bytes32 indexed nonce);

@@ -16,7 +16,7 @@ pub mod typed;
 pub use chain_rpc::{Block, BlockTag, Log, Receipt};
 pub use check::{CheckError, check_asset, check_chain};
 pub use key::{Key, KeyError};
-pub use reads::{Answer, NonceState, PayerCode, Question, Reads};
+pub use reads::{Answer, Barrier, NonceState, PayerCode, Question, Reads};
 pub use rpc::{EndpointError, Rpc, RpcError};
 pub use settle_call::{ContractCall, Simulated, batch_call, transfer_call};
 pub use signature::{Ecdsa, PayerSignature, SignatureError};

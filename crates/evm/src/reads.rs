@@ -12,11 +12,12 @@ use obol_core::Amount;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-/// A payment whose payer is to be looked at.
+/// A payment whose parties are to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
     pub token: Address,
     pub payer: Address,
+    pub payee: Address,
     pub nonce: B256,
 }
 
@@ -28,12 +29,23 @@ pub enum NonceState {
     Gone,
 }
 
+/// What keeps a token's money from moving, by the switches that Circle's tokens have. A token
+/// without them has no barrier that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barrier {
+    None,
+    Paused,
+    PayerBlacklisted,
+    PayeeBlacklisted,
+}
+
 /// What the chain says about a payer, and as of which block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub nonce: NonceState,
     pub balance: Amount,
     pub has_code: PayerCode,
+    pub barrier: Barrier,
     pub block: u64,
     /// Seconds since the Unix epoch.
     pub block_time: u64,
@@ -94,7 +106,7 @@ async fn gather(rpc: Rpc, mut inbox: mpsc::Receiver<Asked>) {
             let answers = read(&rpc, &questions).await;
             for (index, (_, reply)) in asked.into_iter().enumerate() {
                 let answer = match &answers {
-                    Ok(answers) => Ok(answers[index]),
+                    Ok(answers) => answers[index].clone(),
                     Err(error) => Err(error.clone()),
                 };
                 // A request that gave up does not want its answer.
@@ -109,7 +121,12 @@ async fn gather(rpc: Rpc, mut inbox: mpsc::Receiver<Asked>) {
 /// or another chain's, betrays itself in the answer that it falsifies.
 const HEADER: usize = 3;
 
-async fn read(rpc: &Rpc, questions: &[Question]) -> Result<Vec<Answer>, RpcError> {
+/// Calls for one question.
+const EACH: usize = 5;
+
+/// The outer error is every question's; an inner one is that of a question whose token does not
+/// answer, and no concern of the others.
+async fn read(rpc: &Rpc, questions: &[Question]) -> Result<Vec<Result<Answer, RpcError>>, RpcError> {
     let mut batch = rpc.batch();
     let data = calls(questions);
     let request = CallRequest { from: None, to: MULTICALL3, data: &data, gas: None };
@@ -123,7 +140,7 @@ async fn read(rpc: &Rpc, questions: &[Question]) -> Result<Vec<Answer>, RpcError
     obol_stop::reach("rpc.reads.after");
     let results = Multicall3::aggregate3Call::abi_decode_returns(&state.await?)
         .map_err(|error| RpcError::Malformed(format!("Multicall3: {error}")))?;
-    if results.len() != HEADER + 2 * questions.len() {
+    if results.len() != HEADER + EACH * questions.len() {
         return Err(RpcError::Malformed("Multicall3 answered for other calls".to_owned()));
     }
     let (header, state) = results.split_at(HEADER);
@@ -131,15 +148,19 @@ async fn read(rpc: &Rpc, questions: &[Question]) -> Result<Vec<Answer>, RpcError
     let block_time = small(&header[1])?;
     let chain_id = small(&header[2])?;
     let mut answers = Vec::with_capacity(questions.len());
-    for (pair, code) in state.chunks_exact(2).zip(codes) {
-        answers.push(Answer {
-            nonce: if word(&pair[0])?.is_zero() { NonceState::Unused } else { NonceState::Gone },
-            balance: Amount::from_atomic(word(&pair[1])?),
-            has_code: if code.await?.is_empty() { PayerCode::None } else { PayerCode::Some },
-            block,
-            block_time,
-            chain_id,
-        });
+    for (about, code) in state.chunks_exact(EACH).zip(codes) {
+        let has_code = if code.await?.is_empty() { PayerCode::None } else { PayerCode::Some };
+        answers.push(word(&about[0]).and_then(|used| {
+            Ok(Answer {
+                nonce: if used.is_zero() { NonceState::Unused } else { NonceState::Gone },
+                balance: Amount::from_atomic(word(&about[1])?),
+                has_code,
+                barrier: barrier(&about[2..]),
+                block,
+                block_time,
+                chain_id,
+            })
+        }));
     }
     Ok(answers)
 }
@@ -150,16 +171,25 @@ fn calls(questions: &[Question]) -> Bytes {
         allowFailure: true,
         callData: data.into(),
     };
-    let mut calls = Vec::with_capacity(HEADER + 2 * questions.len());
+    let mut calls = Vec::with_capacity(HEADER + EACH * questions.len());
     calls.push(call(MULTICALL3, Multicall3::getBlockNumberCall {}.abi_encode()));
     calls.push(call(MULTICALL3, Multicall3::getCurrentBlockTimestampCall {}.abi_encode()));
     calls.push(call(MULTICALL3, Multicall3::getChainIdCall {}.abi_encode()));
-    for Question { token, payer, nonce } in questions {
+    for Question { token, payer, payee, nonce } in questions {
         let state = Token::authorizationStateCall { authorizer: *payer, nonce: *nonce };
         calls.push(call(*token, state.abi_encode()));
         calls.push(call(*token, Token::balanceOfCall { account: *payer }.abi_encode()));
+        calls.push(call(*token, Token::pausedCall {}.abi_encode()));
+        calls.push(call(*token, Token::isBlacklistedCall { account: *payer }.abi_encode()));
+        calls.push(call(*token, Token::isBlacklistedCall { account: *payee }.abi_encode()));
     }
     Multicall3::aggregate3Call { calls }.abi_encode().into()
+}
+
+fn barrier(switches: &[Multicall3::Result]) -> Barrier {
+    let names = [Barrier::Paused, Barrier::PayerBlacklisted, Barrier::PayeeBlacklisted];
+    let is_on = |switch: &Multicall3::Result| word(switch).is_ok_and(|value| !value.is_zero());
+    names.into_iter().zip(switches).find(|(_, switch)| is_on(switch)).map_or(Barrier::None, |(name, _)| name)
 }
 
 fn word(result: &Multicall3::Result) -> Result<U256, RpcError> {

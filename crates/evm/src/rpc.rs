@@ -57,6 +57,8 @@ impl Rpc {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(EndpointError::Scheme(url.scheme().to_owned()));
         }
+        // The client panics without one; an error means that the process has one, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let shown = url.origin().ascii_serialization();
         let http = reqwest::Client::builder()
             .timeout(timeout)

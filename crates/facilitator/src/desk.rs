@@ -100,7 +100,7 @@ impl Facilitator {
     /// Whether the payment is good now. Changes nothing, and promises nothing for later: only a
     /// reservation in the ledger makes it the caller's.
     pub async fn verify(&self, payment: &Payment, terms: Terms<'_>) -> Result<Verified, Refusal> {
-        let desk = self.desk(payment.chain)?;
+        let desk = self.desk(terms.requirement.asset.chain)?;
         let state = *desk.state.borrow();
         if let Some(detail) = state.blocks() {
             return Err(Refusal::new(Reason::SettlerUnavailable, detail));

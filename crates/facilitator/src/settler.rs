@@ -88,7 +88,7 @@ pub(crate) struct Settler {
     recover_at: Instant,
     survey_at: Instant,
     rebroadcast_at: Instant,
-    head: Option<obol_evm::Block>,
+    head: Option<alloy_primitives::B256>,
     census: Census,
 }
 

@@ -6,7 +6,8 @@ use obol_core::{
     Amount, Chain, Deployment, Payment, Reason, Refusal, Requirement, SettlementCall, TransferMethod,
 };
 use obol_evm::{
-    Answer, NonceState, PayerCode, PayerSignature, Question, Reads, Rpc, Simulated, transfer_call, typed,
+    Answer, Barrier, NonceState, PayerCode, PayerSignature, Question, Reads, Rpc, Simulated, transfer_call,
+    typed,
 };
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -70,6 +71,7 @@ impl Verifier<'_> {
         let question = Question {
             token: payment.asset,
             payer: payment.authorization.from,
+            payee: payment.authorization.to,
             nonce: payment.authorization.nonce,
         };
         let answer = self
@@ -78,10 +80,13 @@ impl Verifier<'_> {
             .await
             .map_err(|error| unavailable(format!("chain read failed: {error}")))?;
         self.check_head(&answer, now)?;
+        // The token goes by the chain's clock, which may be ahead of this machine's.
+        self.check_validity(payment, terms, now.max(answer.block_time))?;
         self.check_started(payment, &answer, now)?;
         if answer.nonce == NonceState::Gone {
             return Err(Reason::NonceUsed.into());
         }
+        check_barrier(answer.barrier)?;
         // A payer without funds may be owed a delivery, and is told only when the signature proves
         // who it is: the token itself says so for a payer with code.
         let call = |deployment| SettlementCall {
@@ -251,6 +256,16 @@ fn check_terms(payment: &Payment, requirement: &Requirement) -> Result<(), Refus
         return Err(Refusal::new(Reason::InvalidPayload, "the payer cannot be the payee or nobody"));
     }
     Ok(())
+}
+
+fn check_barrier(barrier: Barrier) -> Result<(), Refusal> {
+    let why = match barrier {
+        Barrier::None => return Ok(()),
+        Barrier::Paused => "the token is paused",
+        Barrier::PayerBlacklisted => "the token has the payer on its blacklist",
+        Barrier::PayeeBlacklisted => "the token has the payee on its blacklist",
+    };
+    Err(Refusal::new(Reason::SimulationFailed, why))
 }
 
 fn unavailable(detail: String) -> Refusal {

@@ -187,7 +187,7 @@ impl Ledger {
             .write(Op::Read, move |txn| {
                 txn.one(
                     "SELECT a.hash FROM payments p JOIN attempts a ON a.batch = p.batch WHERE p.id = ?1 \
-                     ORDER BY a.number DESC LIMIT 1",
+                     ORDER BY a.attempt DESC LIMIT 1",
                     [id.0],
                     |row| crate::txn::word(blob(row, 0)?),
                 )

@@ -7,7 +7,7 @@ use crate::{
 use alloy_primitives::{Address, B256, U256};
 use obol_core::{Amount, ChainId, OfferId, PaymentKey, TransferMethod};
 use rusqlite::{OptionalExtension, Params, Row, Transaction, params};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// A process on the ledger: what it holds when it dies, others take over.
 #[derive(Clone, Debug)]
@@ -21,6 +21,7 @@ pub(crate) struct Txn<'a> {
     now: Timestamp,
     owner: &'a Owner,
     touched: RefCell<Vec<PaymentId>>,
+    lost: Cell<bool>,
 }
 
 /// `SELECT` of a payment in the order in which [`read_payment`] reads it, up to this condition.
@@ -39,11 +40,39 @@ pub(crate) use select_payments;
 
 impl<'a> Txn<'a> {
     pub(crate) fn new(tx: &'a Transaction<'a>, now: Timestamp, owner: &'a Owner) -> Self {
-        Self { tx, now, owner, touched: RefCell::default() }
+        Self { tx, now, owner, touched: RefCell::default(), lost: Cell::new(false) }
     }
 
     pub(crate) fn into_touched(self) -> Vec<PaymentId> {
         self.touched.into_inner()
+    }
+
+    /// Runs `work`, and undoes all that it did when it fails.
+    pub(crate) fn all_or_nothing<T>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let touched = self.touched.borrow().len();
+        self.execute("SAVEPOINT operation", [])?;
+        let ran = work(self);
+        if ran.is_err() {
+            self.touched.borrow_mut().truncate(touched);
+        }
+        // SQLite ends the transaction itself on some errors: then there is nothing to undo.
+        if !self.is_lost() {
+            let ended = match ran {
+                Ok(_) => Ok(0),
+                Err(_) => self.execute("ROLLBACK TO operation", []),
+            };
+            ended.and_then(|_| self.execute("RELEASE operation", [])).inspect_err(|_| self.lost.set(true))?;
+        }
+        ran
+    }
+
+    /// Whether nothing of the transaction may be committed: SQLite has rolled it back, as it does
+    /// when the disk fails, or half an operation could not be undone.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.get() || self.tx.is_autocommit()
     }
 
     pub(crate) const fn now(&self) -> Timestamp {

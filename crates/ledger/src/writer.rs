@@ -21,7 +21,8 @@ type Finish = Box<dyn FnOnce(Result<(), LedgerError>) + Send>;
 /// Runs inside the transaction.
 type Work = Box<dyn FnOnce(&Txn<'_>) -> Result<Finish, LedgerError> + Send>;
 
-/// Told when the transaction could not even start, or an earlier operation of the group failed.
+/// Told when the operation failed, or was not run because the transaction could not start or was
+/// lost before its turn.
 type Abandon = oneshot::Sender<LedgerError>;
 
 enum Message {
@@ -220,19 +221,24 @@ impl Loop {
     }
 }
 
-/// Runs the queued operations until one fails. The failed one and those after it are told
-/// through their `abandon`; the whole group is rolled back.
+/// Runs the queued operations, each in a savepoint of its own: one that fails is undone and told
+/// why, and the others of its group do not notice. `Err` when the whole transaction is lost.
 fn run_all(
     txn: &Txn<'_>,
     queued: &mut std::vec::IntoIter<(Op, Work, Abandon)>,
     done: &mut Vec<(Op, Finish, Abandon)>,
 ) -> Result<(), LedgerError> {
     for (op, work, abandon) in queued.by_ref() {
-        match work(txn) {
+        // Reading leaves nothing to undo.
+        let ran = if op == Op::Read { work(txn) } else { txn.all_or_nothing(work) };
+        match ran {
             Ok(finish) => done.push((op, finish, abandon)),
             Err(error) => {
+                tracing::error!(%error, ?op, "an operation of the ledger failed; nothing of it is stored");
                 let _ = abandon.send(error.clone());
-                return Err(error);
+                if txn.is_lost() {
+                    return Err(error);
+                }
             }
         }
     }

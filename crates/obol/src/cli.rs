@@ -21,9 +21,10 @@ fn after_help() -> String {
 #[derive(Debug, Parser)]
 #[command(version, after_help = after_help(), propagate_version = true)]
 pub(crate) struct Cli {
-    /// What to log: a level (error, warn, info, debug) or tracing directives.
-    #[arg(long, global = true, env = "OBOL_LOG", default_value = "info", value_name = "FILTER")]
-    pub(crate) log: String,
+    /// What to log: a level (error, warn, info, debug) or tracing directives; info if not given,
+    /// and for the demo, which tells its own story, warn.
+    #[arg(long, global = true, env = "OBOL_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
     /// How to log, on standard error.
     #[arg(long, global = true, env = "OBOL_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -41,6 +42,13 @@ pub(crate) enum Command {
     Ledger(LedgerArgs),
     /// Known chains and assets, and whether an endpoint agrees with them.
     Chains(ChainsArgs),
+}
+
+impl Cli {
+    pub(crate) fn log_filter(&self) -> &str {
+        let default = if matches!(self.command, Command::Demo(_)) { "warn" } else { "info" };
+        self.log.as_deref().unwrap_or(default)
+    }
 }
 
 #[cfg(test)]

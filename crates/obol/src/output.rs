@@ -57,6 +57,11 @@ pub(crate) fn print_json(value: &impl serde::Serialize) {
     }
 }
 
+/// How this program was called, for commands that can be pasted.
+pub(crate) fn this_command() -> String {
+    std::env::args().next().unwrap_or_else(|| "obol".to_owned())
+}
+
 /// Seconds since the Unix epoch as people write it, in UTC.
 pub(crate) fn time(seconds: i64) -> String {
     let since = std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));

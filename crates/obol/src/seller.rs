@@ -3,7 +3,7 @@
 use crate::{endpoint::Endpoint, exit::Failure};
 use alloy_primitives::Address;
 use obol_api::{Fault, Folder, Loaded};
-use obol_core::{ChainId, Offer, Registry};
+use obol_core::{Asset, ChainId, Offer, Registry};
 use obol_evm::{Key, check_asset, check_chain};
 use obol_facilitator::{ChainSetup, Facilitator, GasCeilings, Timing};
 use obol_ledger::Ledger;
@@ -80,7 +80,7 @@ impl Seller {
         tasks.spawn(serve_admin(gate, setup.admin, setup.limits, stopped));
         let endpoints = setup.endpoints;
         let registry = setup.registry;
-        tokio::spawn(check_endpoints(endpoints.clone(), Arc::clone(&registry)));
+        tokio::spawn(check_chains(endpoints.clone()));
         tokio::spawn(publish(folder, catalog, registry, endpoints));
         Ok(Self { tasks, stop, facilitator })
     }
@@ -107,6 +107,7 @@ async fn publish(
 ) {
     let served: HashSet<ChainId> = endpoints.iter().map(|endpoint| endpoint.chain.id).collect();
     let mut known_faults: HashSet<String> = HashSet::new();
+    let mut known_assets: HashSet<Arc<Asset>> = HashSet::new();
     loop {
         let loaded = folder.loaded();
         known_faults = report(&loaded, &known_faults);
@@ -114,6 +115,10 @@ async fn publish(
         for conflict in catalog.publish(&offers, &registry) {
             tracing::error!("{conflict}");
         }
+        let asked =
+            offers.iter().flat_map(|offer| &offer.accepts).map(|required| Arc::clone(&required.asset));
+        let new: Vec<_> = asked.filter(|asset| known_assets.insert(Arc::clone(asset))).collect();
+        tokio::spawn(check_assets(new, endpoints.clone()));
         tracing::info!(offers = offers.len(), faults = loaded.faults.len(), "offers are loaded");
         if folder.changed().await.is_err() {
             return;
@@ -147,16 +152,22 @@ fn sellable(offers: &[Arc<Offer>], served: &HashSet<ChainId>) -> Vec<Arc<Offer>>
 
 /// Says early what would otherwise show as refused payments. Nothing waits for it: verification
 /// checks the chain's id with each read.
-async fn check_endpoints(endpoints: Vec<Endpoint>, registry: Arc<Registry>) {
+async fn check_chains(endpoints: Vec<Endpoint>) {
     for endpoint in endpoints {
         if let Err(error) = check_chain(&endpoint.rpc, endpoint.chain.id).await {
             tracing::error!(chain = %endpoint.chain.id, "{error}; offers on this chain cannot be paid now");
-            continue;
         }
-        for asset in registry.assets().filter(|asset| asset.chain == endpoint.chain.id) {
-            if let Err(error) = check_asset(&endpoint.rpc, asset).await {
-                tracing::warn!("{error}");
-            }
+    }
+}
+
+/// Says early that payments in an asset would be signed in vain.
+async fn check_assets(assets: Vec<Arc<Asset>>, endpoints: Vec<Endpoint>) {
+    for asset in assets {
+        let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.chain.id == asset.chain) else {
+            continue;
+        };
+        if let Err(error) = check_asset(&endpoint.rpc, &asset).await {
+            tracing::error!("{error}; offers that are paid in it cannot be paid");
         }
     }
 }

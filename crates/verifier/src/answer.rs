@@ -30,6 +30,10 @@ pub(crate) fn refuse(refusal: &Refusal, version: WireVersion, money: Money) -> R
         headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
+    if refusal.reason == Reason::RequestRefused {
+        // Where it ends is what parsers do not agree about: nothing after it is believed.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if refusal.reason == Reason::MethodNotAllowed {
         headers
             .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));

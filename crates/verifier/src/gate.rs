@@ -6,6 +6,7 @@ use crate::{
     catalog::{Catalog, Listed},
     cors,
     drain::drain,
+    plain,
     sale::Sale,
     trust::{Outside, TrustedProxies},
     upstream::{UpstreamClient, is_sold},
@@ -91,6 +92,7 @@ impl Gate {
                 "the request line holds a whole address; send the path and a Host header",
             ));
         }
+        plain::check(request.version(), request.headers())?;
         let path = RequestPath::parse(uri.path())?;
         let snapshot = self.shared.catalog.snapshot().ok_or(Reason::NotReady)?;
         let listed = snapshot.find(outside.host.as_deref(), &path).ok_or(Reason::NoRoute)?;

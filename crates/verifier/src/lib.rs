@@ -9,6 +9,7 @@ mod drain;
 mod gate;
 mod headers;
 mod page;
+mod plain;
 mod sale;
 mod server;
 mod trust;

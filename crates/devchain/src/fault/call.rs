@@ -1,6 +1,7 @@
 //! JSON-RPC messages, single or in a batch, as far as faults need to know them.
 
 use super::{Fault, stale};
+use alloy_primitives::Bytes;
 use serde_json::{Value, json};
 
 pub(super) struct Call {
@@ -48,12 +49,18 @@ impl Call {
         Some(Self { method, params: call["params"].take(), id: call["id"].take() })
     }
 
+    /// The signed transaction that the call gives to the node.
+    pub(super) fn transaction(&self) -> Option<Bytes> {
+        (self.method == "eth_sendRawTransaction").then(|| self.params.get(0)?.as_str()?.parse().ok())?
+    }
+
     pub(super) fn fate(&self, faults: &[Fault]) -> Fate {
         let mut params = self.params.clone();
         let mut stale_at = None;
         for fault in faults {
             match fault {
                 Fault::Refuse { code, message } => return self.refused(*code, message),
+                Fault::Answer(result) => return self.answered(result.clone()),
                 Fault::ChainId(id) if self.method == "eth_chainId" => {
                     return self.answered(json!(format!("{id:#x}")));
                 }

@@ -1,4 +1,5 @@
 use super::call::Call;
+use serde_json::Value;
 use std::{collections::BTreeSet, time::Duration};
 
 /// Something that endpoints do wrong.
@@ -20,6 +21,8 @@ pub enum Fault {
     Html,
     /// Answers the call with a JSON-RPC error. The node does not see it.
     Refuse { code: i64, message: String },
+    /// Answers the call with this result. The node does not see it.
+    Answer(Value),
     /// Answers as a node would that has seen no block after this one. Transactions pass.
     StaleAt(u64),
     /// Claims to be of another chain.
@@ -29,7 +32,7 @@ pub enum Fault {
 impl Fault {
     /// Whether it befalls the whole HTTP request; otherwise it befalls single calls.
     const fn is_of_transport(&self) -> bool {
-        !matches!(self, Self::Refuse { .. } | Self::StaleAt(_) | Self::ChainId(_))
+        !matches!(self, Self::Refuse { .. } | Self::Answer(_) | Self::StaleAt(_) | Self::ChainId(_))
     }
 }
 

@@ -65,7 +65,7 @@ impl Endpoint {
         let (whole, single) = {
             let mut state = lock(&self.state);
             state.requests += 1;
-            body.calls.iter().for_each(|call| count(&mut state.seen, &call.method));
+            body.calls.iter().for_each(|call| state.note(call));
             state.rules.judge(&body.calls)
         };
         match whole {

@@ -40,8 +40,8 @@ impl Settler {
     }
 
     async fn find(&self, payment: &PaymentRecord) -> Result<Finding, TickError> {
-        let head = self.rpc.latest_block().await?;
-        let last = self.final_block().await?;
+        let head = self.rpc.latest_block().await?.number.to::<u64>();
+        let last = self.final_block(head).await?;
         let key = &payment.key;
         let event = self
             .rpc
@@ -50,7 +50,7 @@ impl Settler {
                 key.payer,
                 key.nonce,
                 payment.verified_block.saturating_sub(MARGIN),
-                head.number.to(),
+                head,
             )
             .await?;
         let last_number = last.as_ref().map_or(0, |block| block.number.to::<u64>());

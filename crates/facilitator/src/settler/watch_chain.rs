@@ -20,13 +20,13 @@ impl Settler {
             return Ok(Pace::Idle);
         }
         let head = self.rpc.latest_block().await?;
-        let head_moved = self.head.as_ref().is_none_or(|known| known.hash != head.hash);
-        self.head = Some(head);
+        let head_moved = self.head != Some(head.hash);
+        self.head = Some(head.hash);
         let open: Vec<_> = live.iter().filter(|batch| batch.state == BatchState::Open).collect();
         let mined = self.collect_receipts(&open).await?;
         if head_moved || survey {
             self.drop_orphans(&live).await?;
-            self.settle_final().await?;
+            self.settle_final(head.number.to()).await?;
             self.survey_at = Instant::now() + HOUSEKEEPING;
         }
         Ok(match (mined, open.len()) {
@@ -134,13 +134,12 @@ impl Settler {
         Ok(())
     }
 
-    /// The last block that no longer moves, by this chain's rule.
-    pub(super) async fn final_block(&self) -> Result<Option<obol_evm::Block>, TickError> {
+    /// The last block that no longer moves, by this chain's rule, when `head` is the newest.
+    pub(super) async fn final_block(&self, head: u64) -> Result<Option<obol_evm::Block>, TickError> {
         let tag = match self.chain.finality {
             Finality::Finalized => BlockTag::Finalized,
             Finality::Safe => BlockTag::Safe,
             Finality::Depth(depth) => {
-                let head = self.head.as_ref().map_or(0, |head| head.number.to::<u64>());
                 let Some(number) = head.checked_sub(depth) else { return Ok(None) };
                 BlockTag::Number(number)
             }
@@ -148,8 +147,8 @@ impl Settler {
         Ok(self.rpc.block(tag).await?)
     }
 
-    async fn settle_final(&mut self) -> Result<(), TickError> {
-        let Some(last) = self.final_block().await? else { return Ok(()) };
+    async fn settle_final(&mut self, head: u64) -> Result<(), TickError> {
+        let Some(last) = self.final_block(head).await? else { return Ok(()) };
         let number = last.number.to::<u64>();
         // Read again: orphans have just been dropped.
         let live = self.ledger.live_batches(self.account).await?;

@@ -82,14 +82,15 @@ impl Document {
             false => "\nLEDGER AND CHAIN DIFFER.\n",
         });
         let ledger = self.ledger.display();
+        let obol = output::this_command();
         if once {
-            text.push_str(&format!("\nThe ledger stays here: obol ledger list --ledger {ledger}\n"));
+            text.push_str(&format!("\nThe ledger stays here: {obol} ledger list --ledger {ledger}\n"));
             return text;
         }
         text.push_str(&format!(
             "\nTry:\n  curl -i {service}\n  curl -i -H 'Accept: text/html' {service}\n  \
-             obol ledger list --ledger {ledger}\n  obol ledger show --ledger {ledger} 1\n  \
-             obol ledger verify --ledger {ledger} --rpc base-sepolia={rpc}\n  \
+             {obol} ledger list --ledger {ledger}\n  {obol} ledger show --ledger {ledger} 1\n  \
+             {obol} ledger verify --ledger {ledger} --rpc base-sepolia={rpc}\n  \
              $EDITOR {offers}/demo-hello.yaml   # change the price; it takes effect at once\n",
             service = self.urls.service,
             rpc = self.urls.rpc,

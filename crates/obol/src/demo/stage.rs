@@ -126,7 +126,12 @@ impl Stage {
             say(&format!("A buyer pays for GET {path}"));
             let bought = buyer.buy(&self.base, &path).await?;
             let line = self.line(account.address, bought).await?;
-            say(&format!("  {} in {} at {}", line.in_words(), line.transaction, line.block_timestamp));
+            say(&format!(
+                "  {} in {} at {}",
+                line.in_words(),
+                line.transaction,
+                crate::output::time(line.block_timestamp)
+            ));
             payments.push(line);
         }
         say("Ledger against chain");

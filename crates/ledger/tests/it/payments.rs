@@ -1,0 +1,81 @@
+//! Payments and ledgers that the tests start from.
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use obol_core::{Amount, ChainId, OfferId, PaymentKey, SettlementCall, TransferMethod};
+use obol_ledger::{
+    Clock, Held, Lease, Leased, Ledger, NewAttempt, NewPayment, Owing, PaymentId, Place, Reservation,
+    Settler, held,
+};
+use std::{path::Path, time::Duration};
+
+pub(crate) const CHAIN: ChainId = ChainId::new(31_337);
+pub(crate) const PRICE: u64 = 10_000;
+pub(crate) const HOLD: Duration = Duration::from_secs(60);
+
+pub(crate) const SETTLER: Settler = Settler { chain: CHAIN, account: Address::repeat_byte(0x5e) };
+
+/// A payment that no other call with another number makes: own nonce, own payer, own request.
+pub(crate) fn payment(number: u64) -> NewPayment {
+    let payer = Address::left_padding_from(&(0x1000 + number).to_be_bytes());
+    NewPayment {
+        key: PaymentKey {
+            chain: CHAIN,
+            asset: Address::repeat_byte(0xa5),
+            method: TransferMethod::Eip3009,
+            payer,
+            nonce: B256::from(U256::from(number)),
+        },
+        payee: Address::repeat_byte(0xbe),
+        amount: PRICE.into(),
+        call: SettlementCall {
+            token: Address::repeat_byte(0xa5),
+            data: Bytes::copy_from_slice(&number.to_be_bytes()),
+            deployment: None,
+        },
+        valid_before: 4_000_000_000,
+        offer: OfferId { namespace: "llm".to_owned(), name: "hello".to_owned() },
+        fingerprint: B256::from(U256::from(0xf00_0000 + number)),
+        balance: Amount::from(1_000_000_000),
+        verified_block: 7,
+    }
+}
+
+pub(crate) fn open(path: &Path, who: &str) -> Ledger {
+    Ledger::open(&Place::File(path), Clock::System, who).expect("a ledger")
+}
+
+pub(crate) async fn reserve(ledger: &Ledger, new: NewPayment) -> Held<held::Reserved> {
+    match ledger.reserve(new, HOLD).await.expect("stored") {
+        Reservation::Granted(held) => held,
+        other => panic!("not granted: {other:?}"),
+    }
+}
+
+/// Reserved, and owed with nothing delivered.
+pub(crate) async fn owe(ledger: &Ledger, new: NewPayment) -> Held<held::Owed> {
+    let held = reserve(ledger, new).await;
+    match ledger.owe(held, None).await.expect("stored").expect("held") {
+        Owing::SettleFirst(owed) => owed,
+        other => panic!("not owed: {other:?}"),
+    }
+}
+
+pub(crate) async fn lease(ledger: &Ledger) -> Lease {
+    match ledger.lease(SETTLER, Duration::from_secs(30)).await.expect("stored") {
+        Leased::Mine(lease) => lease,
+        other => panic!("not leased: {other:?}"),
+    }
+}
+
+pub(crate) fn attempt(number: u64) -> NewAttempt {
+    NewAttempt {
+        hash: B256::from(U256::from(0xa77_0000 + number)),
+        raw: Bytes::copy_from_slice(&number.to_be_bytes()),
+        max_fee: 9.into(),
+        tip: 1.into(),
+    }
+}
+
+pub(crate) async fn id_of(ledger: &Ledger, new: &NewPayment) -> Option<PaymentId> {
+    ledger.payment_by_key(new.key).await.expect("read").map(|record| record.id)
+}

@@ -1,0 +1,267 @@
+//! The executable as people and scripts use it: results on standard output, one sentence for
+//! each failure, published exit codes.
+
+use anyhow::{Context, Result, ensure};
+use obol_devchain::{CHAIN, Devchain, Options, USDC};
+use serde_json::Value;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+fn obol() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_obol"));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Result<Output> {
+    Ok(obol().args(args).output()?)
+}
+
+fn json(output: &Output) -> Result<Value> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text).with_context(|| {
+        format!("standard output is no JSON: {text:?}; {}", String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+#[test]
+fn the_demo_sells_twice_and_says_so_in_one_document() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let ledger = folder.path().join("ledger.db");
+    let ledger = ledger.to_str().context("UTF-8")?;
+    let output = run(&["demo", "--once", "--output", "json", "--ledger", ledger])?;
+    ensure!(output.status.success(), "{output:?}");
+    let document = json(&output)?;
+    assert_eq!(document["chain"], CHAIN.to_string());
+    assert_eq!(document["reconciled"], true);
+    assert_eq!(document["ledger"], ledger);
+    for url in ["rpc", "verifier", "service"] {
+        ensure!(
+            document["urls"][url].as_str().is_some_and(|url| url.starts_with("http://127.0.0.1:")),
+            "{url}"
+        );
+    }
+    let payments = document["payments"].as_array().context("payments")?;
+    assert_eq!(payments.len(), 2);
+    for payment in payments {
+        assert_eq!((&payment["status"], &payment["amount"]), (&200.into(), &"10000".into()));
+        assert_eq!(payment["asset"], USDC.to_checksum(None));
+        ensure!(payment["request"].as_str().is_some_and(|r| r.starts_with("GET /services/demo-hello/")));
+        ensure!(payment["transaction"].as_str().is_some_and(|hash| hash.len() == 66));
+        ensure!(payment["block_timestamp"].as_i64().is_some_and(|time| time > 1_700_000_000));
+        ensure!(matches!(payment["ledger_state"].as_str(), Some("included" | "settled")));
+    }
+    let earned = &document["earnings"][0];
+    assert_eq!((&earned["payments"], &earned["amount"]), (&2.into(), &"20000".into()));
+    assert_eq!((&earned["offer_namespace"], &earned["offer_name"]), (&"demo".into(), &"demo-hello".into()));
+    reads_back(ledger)
+}
+
+/// The ledger that the demo left behind, through the commands that read it.
+fn reads_back(ledger: &str) -> Result<()> {
+    let listed = json(&run(&["ledger", "list", "--ledger", ledger, "--output", "json"])?)?;
+    assert_eq!(listed.as_array().map(Vec::len), Some(2));
+    let shown = json(&run(&["ledger", "show", "--ledger", ledger, "1", "--output", "json"])?)?;
+    let events = shown["events"].as_array().context("events")?;
+    let states: Vec<_> = events.iter().filter_map(|event| event["to"].as_str()).collect();
+    assert_eq!(states[..5], ["reserved", "due", "submitting", "submitted", "included"]);
+    let nonce = shown["payment"]["nonce"].as_str().context("nonce")?;
+    let found = json(&run(&["ledger", "show", "--ledger", ledger, nonce, "--output", "json"])?)?;
+    assert_eq!(found["payment"]["id"], 1);
+    let csv = run(&["ledger", "export", "--ledger", ledger, "--format", "csv"])?;
+    let csv = String::from_utf8(csv.stdout)?;
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    ensure!(csv.starts_with("id,offer_namespace,offer_name,chain,asset,"), "{csv}");
+    let lines =
+        String::from_utf8(run(&["ledger", "export", "--ledger", ledger, "--format", "jsonl"])?.stdout)?;
+    for line in lines.lines() {
+        assert_eq!(serde_json::from_str::<Value>(line)?["amount"], "10000");
+    }
+    Ok(())
+}
+
+/// Killed with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn signal(child: &Child, signal: &str) -> Result<()> {
+    let status = Command::new("sh").args(["-c", &format!("kill {signal} {}", child.id())]).status()?;
+    ensure!(status.success(), "kill {signal}");
+    Ok(())
+}
+
+#[test]
+fn the_demo_prints_its_document_when_ready_and_runs_until_it_is_told_to_stop() -> Result<()> {
+    for stop in ["-INT", "-TERM"] {
+        let mut child = obol()
+            .args(["demo", "--output", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map(Running)?;
+        let mut lines = BufReader::new(child.0.stdout.take().context("stdout")?).lines();
+        let document: Value = serde_json::from_str(&lines.next().context("no line")??)?;
+        assert_eq!(document["reconciled"], true);
+        ensure!(child.0.try_wait()?.is_none(), "ended by itself");
+        signal(&child.0, stop)?;
+        ensure!(child.0.wait()?.success(), "{stop}");
+        ensure!(lines.next().is_none(), "more than one document");
+    }
+    Ok(())
+}
+
+fn settler_key(folder: &Path) -> Result<String> {
+    let path = folder.join("settler.key");
+    fs::write(&path, format!("0x{}\n", "11".repeat(32)))?;
+    Ok(path.to_str().context("UTF-8")?.to_owned())
+}
+
+#[test]
+fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name).to_str().map(str::to_owned).context("UTF-8");
+    let key = settler_key(folder.path())?;
+    fs::create_dir(folder.path().join("offers"))?;
+    fs::write(folder.path().join("notes.txt"), "this is no database, it is a note\n".repeat(100))?;
+    fs::write(folder.path().join("bad.key"), "0x1234")?;
+    fs::write(folder.path().join("chains.yaml"), "chains:\n  - id: eip155:1x\n    name: x\n")?;
+    let (offers, ledger, notes) = (at("offers")?, at("ledger.db")?, at("notes.txt")?);
+    let (bad_key, chains, nowhere) = (at("bad.key")?, at("chains.yaml")?, at("nowhere")?);
+    let rpc = "base-sepolia=http://127.0.0.1:1";
+    let verifier = |changes: &[(&str, &str)]| {
+        let mut flags = vec![
+            ("--offers", offers.as_str()),
+            ("--ledger", ledger.as_str()),
+            ("--rpc", rpc),
+            ("--settler-key-file", key.as_str()),
+        ];
+        for (flag, value) in changes {
+            flags.retain(|(known, _)| known != flag);
+            flags.push((flag, value));
+        }
+        let mut args = vec!["verifier"];
+        args.extend(flags.into_iter().flat_map(|(flag, value)| [flag, value]));
+        args.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let cases: Vec<(Vec<String>, i32, &[&str])> = vec![
+        (
+            verifier(&[("--rpc", "atlantis=http://127.0.0.1:1")]),
+            4,
+            &["--rpc", "unknown chain \"atlantis\"", "base-sepolia"],
+        ),
+        (verifier(&[("--rpc", "http://127.0.0.1:1")]), 4, &["<chain>=<URL>"]),
+        (verifier(&[("--offers", &nowhere)]), 4, &["--offers", "is not a folder"]),
+        (verifier(&[("--settler-key-file", &nowhere)]), 4, &["--settler-key-file", "No such file"]),
+        (verifier(&[("--settler-key-file", &bad_key)]), 4, &["--settler-key-file", "not 32 bytes in hex"]),
+        (verifier(&[("--ledger", &notes)]), 4, &["--ledger", "not a database"]),
+        (verifier(&[("--chains", &chains)]), 4, &["chains.yaml", "chains[0]", "eip155:1x"]),
+        (verifier(&[("--listen", "nonsense")]), 2, &["--listen", "nonsense"]),
+        (verifier(&[("--settle-budget", "0")]), 2, &["--settle-budget", "1..=600"]),
+        (verifier(&[("--allow-payee", "0x12")]), 2, &["--allow-payee", "checksum"]),
+        (words(&format!("ledger list --ledger {nowhere}")), 4, &["--ledger", "nowhere"]),
+        (words(&format!("ledger show --ledger {nowhere} 1")), 4, &["nowhere"]),
+        (words("chains check --rpc base=http://127.0.0.1:1"), 3, &["checks failed"]),
+    ];
+    for (args, code, expected) in cases {
+        let output = obol().args(&args).output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
+        for words in expected {
+            ensure!(error.contains(words), "{args:?} does not say {words:?}: {error}");
+        }
+        ensure!(!error.contains("panicked"), "{args:?}: {error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn without_npm_and_anvil_the_demo_says_what_to_install() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let output = obol()
+        .args(["demo", "--once"])
+        .env("PATH", home.path())
+        .env("HOME", home.path())
+        .env_remove("ANVIL_BIN")
+        .env_remove("OBOL_CACHE_DIR")
+        .env_remove("XDG_CACHE_HOME")
+        .output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{error}");
+    ensure!(error.contains("npm is needed once") && error.contains("install Node.js"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_flag() -> Result<()> {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    let address = taken.local_addr()?.to_string();
+    let folder = tempfile::tempdir()?;
+    let key = settler_key(folder.path())?;
+    let output = obol()
+        .args(["verifier", "--rpc", "base-sepolia=http://127.0.0.1:1", "--listen", &address])
+        .args(["--settler-key-file", &key])
+        .arg("--offers")
+        .arg(folder.path())
+        .arg("--ledger")
+        .arg(folder.path().join("ledger.db"))
+        .output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{error}");
+    ensure!(error.contains("--listen") && error.contains(&address), "{error}");
+    Ok(())
+}
+
+#[test]
+fn the_settings_in_force_are_shown_without_secrets() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let key = settler_key(folder.path())?;
+    let output = obol()
+        .args(["verifier", "--print-config", "--offers", "offers", "--ledger", "ledger.db"])
+        .args(["--rpc", "base-sepolia=https://user:secret@rpc.example/v2/sesame?key=sesame"])
+        .args(["--settler-key-file", &key])
+        .env("OBOL_CLOCK_SKEW", "7")
+        .output()?;
+    let config = json(&output)?;
+    assert_eq!(config["clock_skew"], 7);
+    assert_eq!(config["rpc"]["eip155:84532"], "https://rpc.example/[hidden]");
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(
+        !text.contains("sesame") && !text.contains("secret") && !text.contains(&"11".repeat(32)),
+        "{text}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_known_assets_are_held_against_a_chain() -> Result<()> {
+    let chain = Devchain::start(Options::default()).await?;
+    let rpc = format!("base-sepolia={}", chain.url());
+    let output = run(&["chains", "check", "--rpc", &rpc, "--output", "json"])?;
+    let checks = json(&output)?;
+    let of = |symbol: &str| {
+        checks
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|check| check["asset"] == symbol)
+            .map(|check| check["ok"].clone())
+    };
+    assert_eq!((of("USDC"), of("OBOL")), (Some(true.into()), Some(false.into())));
+    assert_eq!(output.status.code(), Some(3));
+    let wrong = run(&["chains", "check", "--rpc", &format!("base={}", chain.url())])?;
+    let table = String::from_utf8_lossy(&wrong.stdout);
+    ensure!(table.contains("serves eip155:84532, not eip155:8453"), "{table}");
+    Ok(())
+}
