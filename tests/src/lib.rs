@@ -1,20 +1,33 @@
-//! What the end-to-end tests share: a chain, a seller's money path on it, and buyers.
+//! What the end-to-end tests share: a chain, a seller's money path on it, the gate in front of
+//! it, upstreams behind it, and buyers.
 
 mod agreement;
 mod buyer;
 pub mod contracts;
+mod customer;
+mod payment_stage;
+mod published;
+mod python;
+mod raw;
 mod rig;
 mod sale;
 mod seller;
+mod shop;
 mod stranger;
 mod upstream;
 mod wait;
 
 pub use agreement::{Agreement, assert_ledger_equals_chain};
 pub use buyer::Buyer;
-pub use rig::{Rig, Spent};
+pub use customer::{Answered, Customer, fetch, get, paid, request, requirement, send};
+pub use payment_stage::PaymentStage;
+pub use published::{Printed, PrintedReceipt, npm_clients, run_script};
+pub use python::PythonClient;
+pub use raw::{RawResponse, raw};
+pub use rig::{Rig, Spent, ledger_file, transactions_of};
 pub use sale::Sale;
 pub use seller::{Seller, SellerOptions, chain_of, price};
+pub use shop::{Shop, ShopOptions};
 pub use stranger::Stranger;
-pub use upstream::{Heard, Reply, Upstream, reply, streamed};
+pub use upstream::{Heard, Reply, Upstream, chunks, reply, streamed};
 pub use wait::until;

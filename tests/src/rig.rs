@@ -1,5 +1,5 @@
 use crate::{Agreement, Buyer, Seller, SellerOptions, assert_ledger_equals_chain, until};
-use alloy_primitives::{Address, B256, U64};
+use alloy_primitives::{Address, B256, Bytes, U64};
 use anyhow::{Context, Result, bail};
 use obol_core::Payment;
 use obol_devchain::{CHAIN, Devchain, Mining, Options, fault::FaultyRpc};
@@ -31,14 +31,18 @@ pub struct Spent {
 impl Rig {
     pub async fn start(mining: Mining, options: SellerOptions) -> Result<Self> {
         let chain = Devchain::start(Options { mining, ..Options::default() }).await?;
+        Self::open(chain, tempfile::tempdir()?, options).await
+    }
+
+    /// On a chain that runs, with its ledger in a folder that may have one already.
+    pub async fn open(chain: Devchain, folder: TempDir, options: SellerOptions) -> Result<Self> {
         let rpc = FaultyRpc::start(chain.url()).await?;
-        let folder = tempfile::tempdir()?;
-        let seller = Seller::open(&chain, rpc.url(), &folder.path().join("ledger.db"), options)?;
+        let seller = Seller::open(&chain, rpc.url(), &ledger_file(&folder), options)?;
         Ok(Self { chain, rpc, seller, folder })
     }
 
     pub fn ledger_file(&self) -> PathBuf {
-        self.folder.path().join("ledger.db")
+        ledger_file(&self.folder)
     }
 
     /// The buyers in turn: as many different ones as the chain has, less the last account, which
@@ -102,9 +106,7 @@ impl Rig {
     /// How many distinct transactions with this payment's call in them were given to the node,
     /// or would have been.
     pub fn transactions_of(&self, payment: &Payment) -> usize {
-        let nonce = payment.authorization.nonce;
-        let holds = |raw: &[u8]| raw.windows(32).any(|word| word == nonce.as_slice());
-        self.rpc.transactions().iter().filter(|raw| holds(raw)).count()
+        transactions_of(&self.rpc, payment).len()
     }
 
     /// The settler's transactions that are in blocks.
@@ -126,4 +128,15 @@ impl Rig {
         self.chain.stop().await;
         Ok(agreement)
     }
+}
+
+pub fn ledger_file(folder: &TempDir) -> PathBuf {
+    folder.path().join("ledger.db")
+}
+
+/// The distinct transactions with this payment's call in them that an endpoint was given.
+pub fn transactions_of(rpc: &FaultyRpc, payment: &Payment) -> Vec<Bytes> {
+    let nonce = payment.authorization.nonce;
+    let holds = |raw: &[u8]| raw.windows(32).any(|word| word == nonce.as_slice());
+    rpc.transactions().into_iter().filter(|raw| holds(raw)).collect()
 }

@@ -131,13 +131,19 @@ pub fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     reply
 }
 
-/// A reply whose body is what is sent to the channel; an error breaks the connection off. The
-/// gate's reading is felt here: one chunk waits at most.
-pub fn streamed() -> (mpsc::Sender<io::Result<Bytes>>, Reply) {
+/// A body that is what is sent to the channel; an error breaks the connection off. The reader's
+/// pace is felt here: one chunk waits at most.
+pub fn chunks() -> (mpsc::Sender<io::Result<Bytes>>, BoxBody<Bytes, io::Error>) {
     let (sender, receiver) = mpsc::channel(1);
     let chunks = stream::unfold(receiver, |mut receiver| async move {
         let chunk: io::Result<Bytes> = receiver.recv().await?;
         Some((chunk.map(Frame::data), receiver))
     });
-    (sender, Response::new(BodyExt::boxed(StreamBody::new(Box::pin(chunks)))))
+    (sender, BodyExt::boxed(StreamBody::new(Box::pin(chunks))))
+}
+
+/// A reply with such a body.
+pub fn streamed() -> (mpsc::Sender<io::Result<Bytes>>, Reply) {
+    let (sender, body) = chunks();
+    (sender, Response::new(body))
 }

@@ -18,7 +18,7 @@ pub use chain::{Account, Devchain, Mining, Options};
 pub use controls::{Execution, Mined, Snapshot};
 pub use error::DevchainError;
 pub use events::{AuthorizationEvent, AuthorizationOutcome, TransferEvent};
-pub use npm::{Installed, NpmProject, Progress, ProvisionError};
+pub use npm::{Installed, NpmProject, Progress, ProvisionError, cache_folder};
 pub use tools::{Tools, provision};
 
 use alloy_primitives::{Address, address};

@@ -204,9 +204,9 @@ fn remove_leftovers(cache: &Path, prefix: &str) -> Result<(), ProvisionError> {
     Ok(())
 }
 
-/// `$OBOL_CACHE_DIR`, else `$XDG_CACHE_HOME/obol`, else `$HOME/.cache/obol`. A relative path
-/// is no cache: it would be another one in each folder.
-fn cache_folder() -> Result<PathBuf, ProvisionError> {
+/// Where downloads are kept: `$OBOL_CACHE_DIR`, else `$XDG_CACHE_HOME/obol`, else
+/// `$HOME/.cache/obol`. A relative path is no cache: it would be another one in each folder.
+pub fn cache_folder() -> Result<PathBuf, ProvisionError> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("OBOL_CACHE_DIR")
         .or_else(|| absolute("XDG_CACHE_HOME").map(|path| path.join("obol")))

@@ -85,6 +85,16 @@ impl Rpc {
         self.block(BlockTag::Latest).await?.ok_or_else(|| RpcError::Malformed("no latest block".to_owned()))
     }
 
+    /// The newest block and the id of the chain that it is on, in one request.
+    pub async fn head(&self) -> Result<(u64, Block), RpcError> {
+        let mut batch = self.batch();
+        let id = batch.add_call::<_, U64>("eth_chainId", &())?;
+        let head = batch.add_call::<_, Option<Block>>("eth_getBlockByNumber", &(BlockTag::Latest, false))?;
+        batch.send().await?;
+        let head = head.await?.ok_or_else(|| RpcError::Malformed("no latest block".to_owned()))?;
+        Ok((id.await?.to(), head))
+    }
+
     pub async fn receipt(&self, tx: B256) -> Result<Option<Receipt>, RpcError> {
         self.call("eth_getTransactionReceipt", (tx,)).await
     }

@@ -1,9 +1,9 @@
 //! Which payments the token's events show as paid. A receipt's status alone proves nothing: a
 //! call inside a batch may have failed, and a contract at the token's address may be no token.
 
-use crate::{Log, Receipt, Rpc, RpcError, abi::Token};
+use crate::{Log, NonceState, Receipt, Rpc, RpcError, abi::Token};
 use alloy_primitives::{Address, B256};
-use alloy_sol_types::SolEvent;
+use alloy_sol_types::{SolCall, SolEvent};
 use obol_core::Amount;
 
 /// `AuthorizationUsed` and the `Transfer` that belongs to it.
@@ -105,6 +105,22 @@ impl Rpc {
         let topics = [Some(vec![Token::Transfer::SIGNATURE_HASH]), None, Some(vec![payee.into_word()])];
         let logs = self.logs(token, &topics, from, to).await?;
         Ok(logs.iter().filter_map(plain_transfer).collect())
+    }
+
+    /// Whether an authorization can still be used at the head.
+    pub async fn nonce_state(
+        &self,
+        token: Address,
+        authorizer: Address,
+        nonce: B256,
+    ) -> Result<NonceState, RpcError> {
+        let data = Token::authorizationStateCall { authorizer, nonce }.abi_encode().into();
+        let output = self.eth_call(token, &data).await?;
+        match Token::authorizationStateCall::abi_decode_returns(&output) {
+            Ok(true) => Ok(NonceState::Gone),
+            Ok(false) => Ok(NonceState::Unused),
+            Err(error) => Err(RpcError::Malformed(format!("authorizationState: {error}"))),
+        }
     }
 
     /// What became of an authorization between two blocks.

@@ -19,6 +19,8 @@ pub struct Timing {
     pub gather: Duration,
     /// How long a transaction may stay out of blocks before it is sent again with higher fees.
     pub stuck: Duration,
+    /// How long a payment waits that the token refuses for now, such as for lack of funds.
+    pub back_off: Duration,
 }
 
 impl Default for Timing {
@@ -31,6 +33,7 @@ impl Default for Timing {
             patience: Duration::from_secs(5),
             gather: Duration::from_millis(3),
             stuck: Duration::from_secs(30),
+            back_off: Duration::from_secs(15),
         }
     }
 }

@@ -3,16 +3,20 @@
 //! The queue is the ledger, and so is the memory: the task can die between any two lines. What
 //! it holds in memory is only what the next tick would read again.
 
+mod finality;
 mod judge;
+mod places;
+mod purse;
 mod send;
 mod watch_chain;
 
 pub(crate) use watch_chain::{inclusion, pays};
 
 use crate::{GasCeilings, Timing};
+use alloy_primitives::B256;
 use obol_core::Chain;
 use obol_evm::{Key, Rpc, RpcError};
-use obol_ledger::{Census, Lease, Leased, Ledger, LedgerError, Settler as Account};
+use obol_ledger::{Census, Lease, Leased, Ledger, LedgerError, Settler as Account, Timestamp};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -59,6 +63,8 @@ impl SettlerState {
 pub(crate) enum TickError {
     #[error("chain endpoint: {0}")]
     Rpc(#[from] RpcError),
+    #[error("the endpoint serves eip155:{0}")]
+    WrongChain(u64),
     #[error("{0}")]
     Ledger(#[from] LedgerError),
 }
@@ -88,8 +94,14 @@ pub(crate) struct Settler {
     recover_at: Instant,
     survey_at: Instant,
     rebroadcast_at: Instant,
-    head: Option<alloy_primitives::B256>,
     census: Census,
+    head: Option<obol_evm::Block>,
+    /// The last head under which every block of the ledger's was on the chain.
+    vouched: Option<(u64, B256)>,
+    /// When a reorganisation last took settlements back: they wait anew since then.
+    reopened_at: Timestamp,
+    /// Blocks in the next search for events.
+    range: u64,
 }
 
 /// How often dead holds are looked for, and what is already final is noted.
@@ -118,6 +130,9 @@ pub(crate) fn start(setup: Setup) -> (JoinHandle<()>, watch::Receiver<SettlerSta
         rebroadcast_at: now,
         head: None,
         census: Census::default(),
+        vouched: None,
+        reopened_at: Timestamp(0),
+        range: finality::RANGE,
     };
     (tokio::spawn(settler.run(setup.wake, setup.stopped)), seen)
 }
@@ -192,6 +207,13 @@ impl Settler {
         Ok(watched.max(sent))
     }
 
+    /// The newest block, from an endpoint that serves this chain: what another one says about
+    /// nonces, receipts and blocks would take back everything.
+    async fn read_head(&self) -> Result<obol_evm::Block, TickError> {
+        let (chain, head) = self.rpc.head().await?;
+        if chain == self.chain.id.reference() { Ok(head) } else { Err(TickError::WrongChain(chain)) }
+    }
+
     /// Takes or renews the lease.
     async fn lead(&mut self) -> Result<bool, TickError> {
         if self.lease.is_some() && Instant::now() < self.renew_at {
@@ -205,6 +227,7 @@ impl Settler {
                         "sends for this settler");
                     // Another sender may have moved everything since this one last looked.
                     self.head = None;
+                    self.vouched = None;
                     self.rebroadcast_at = asked_at;
                 }
                 self.lease = Some(lease);
@@ -245,7 +268,7 @@ impl Settler {
 
     fn note_failure(&self, error: &TickError) {
         let next = match error {
-            TickError::Rpc(_) => SettlerState::RpcDown,
+            TickError::Rpc(_) | TickError::WrongChain(_) => SettlerState::RpcDown,
             TickError::Ledger(_) => SettlerState::LedgerDown,
         };
         if *self.state.borrow() != next {

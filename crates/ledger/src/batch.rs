@@ -42,7 +42,7 @@ pub enum Stored {
     Fenced,
     /// The nonce has been given to another batch.
     NonceTaken,
-    /// A payment is no longer due; build the batch again without it.
+    /// A payment is not due on this chain any more; build the batch again without it.
     Moved(PaymentId),
 }
 
@@ -226,12 +226,19 @@ impl Ledger {
             .await
     }
 
-    /// No attempt of this batch can ever be mined: its nonce was used by something else.
+    /// No attempt of this batch can ever be mined: its nonce was used by something else. Nothing
+    /// happens to one that is in a block by now.
     pub async fn bury(&self, batch: BatchId, why: impl Into<String>) -> Result<(), LedgerError> {
         let why = why.into();
         self.writer
             .write(Op::Bury, move |txn| {
-                txn.execute("UPDATE batches SET state = ?2 WHERE id = ?1", params![batch.0, DEAD])?;
+                let buried = txn.execute(
+                    "UPDATE batches SET state = ?2 WHERE id = ?1 AND state = ?3",
+                    params![batch.0, DEAD, OPEN],
+                )?;
+                if buried == 0 {
+                    return Ok(());
+                }
                 for record in txn.payments(select_payments!("batch = ?1 AND state IN (3, 4)"), [batch.0])? {
                     let _moved_meanwhile = txn.follow::<Redue>(record, &why, |_| {})?;
                 }
@@ -321,7 +328,9 @@ fn store_batch(
     let mut records = Vec::with_capacity(payments.len());
     for &id in payments {
         match txn.payment(id)? {
-            Some(record) if record.state() == State::Due => records.push(record),
+            Some(record) if record.state() == State::Due && record.key.chain == settler.chain => {
+                records.push(record);
+            }
             _ => return Ok(Stored::Moved(id)),
         }
     }

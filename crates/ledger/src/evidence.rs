@@ -4,8 +4,9 @@ use crate::{
     BatchId, Delivery, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     batch::{FINAL, MINED, OPEN},
     op::Op,
-    state::{Fail, Finalize, Forgo, Include, Orphan, OrphanServed, OrphanUnserved, Redue, Release},
-    txn::{Txn, chain, chain_code, number_code, select_payments},
+    reserve::unhold,
+    state::{Fail, Finalize, Forgo, Include, Orphan, OrphanOwed, OrphanUnsent, OrphanWaived, Redue, Release},
+    txn::{Txn, blob, chain, chain_code, number_code, select_payments, word},
 };
 use alloy_primitives::B256;
 use obol_core::{ChainId, PaymentKey};
@@ -52,6 +53,9 @@ impl Ledger {
                 let now = txn.now();
                 for &id in &mined.unpaid {
                     let Some(record) = txn.payment(id)? else { continue };
+                    if record.batch != Some(mined.batch) {
+                        continue;
+                    }
                     let _moved_meanwhile =
                         txn.follow::<Redue>(record, "mined without its transfer", |record| {
                             record.batch_cap = cap.max(1);
@@ -83,15 +87,23 @@ impl Ledger {
             .await
     }
 
-    /// A batch's block is gone: its bytes are to be seen on the chain again.
+    /// A mined batch's block is gone: its bytes are to be seen on the chain again. What a stranger
+    /// settled of its payments stays where it is.
     pub async fn orphan_batch(&self, batch: BatchId) -> Result<(), LedgerError> {
         self.writer
             .write(Op::Orphan, move |txn| {
+                let tx = txn.one(
+                    "SELECT tx FROM batches WHERE id = ?1 AND state = ?2",
+                    params![batch.0, MINED],
+                    |row| word(blob(row, 0)?),
+                )?;
+                let Some(tx) = tx else { return Ok(()) };
                 txn.execute(
                     "UPDATE batches SET state = ?2, block = NULL, block_hash = NULL, tx = NULL WHERE id = ?1",
                     params![batch.0, OPEN],
                 )?;
-                for record in txn.payments(select_payments!("batch = ?1 AND state = 5"), [batch.0])? {
+                let ours = select_payments!("batch = ?1 AND state = 5 AND tx = ?2");
+                for record in txn.payments(ours, params![batch.0, tx.as_slice()])? {
                     let _moved_meanwhile =
                         txn.follow::<Orphan>(record, "its block is gone", |r| r.inclusion = None)?;
                 }
@@ -108,13 +120,7 @@ impl Ledger {
                 if record.inclusion.is_none_or(|inclusion| inclusion.block_hash != block_hash) {
                     return Ok(());
                 }
-                let why = "the block of a stranger's transfer is gone";
-                let forget = |record: &mut PaymentRecord| record.inclusion = None;
-                let _moved_meanwhile = match record.delivery {
-                    Delivery::None => txn.follow::<OrphanUnserved>(record, why, forget)?,
-                    Delivery::Started | Delivery::Done => txn.follow::<OrphanServed>(record, why, forget)?,
-                };
-                Ok(())
+                unpay(txn, record)
             })
             .await
     }
@@ -225,11 +231,11 @@ impl Ledger {
                 )?;
                 let moved = reserved.len() + due.len();
                 for record in reserved {
-                    let _moved_meanwhile = txn.follow::<Release>(record, "the hold ran out", |_| {})?;
+                    let _moved_meanwhile = txn.follow::<Release>(record, "the hold ran out", unhold)?;
                 }
                 for record in due {
                     let _moved_meanwhile =
-                        txn.follow::<Forgo>(record, "never submitted, never delivered", |_| {})?;
+                        txn.follow::<Forgo>(record, "never submitted, never delivered", unhold)?;
                 }
                 Ok(moved)
             })
@@ -281,6 +287,31 @@ fn include(txn: &Txn<'_>, id: PaymentId, inclusion: Inclusion, why: &str) -> Res
             })
         }
     }
+}
+
+/// A stranger's transfer is gone. A payment that bytes of ours may pay, now or after their own
+/// block is gone, is not given back.
+fn unpay(txn: &Txn<'_>, record: PaymentRecord) -> Result<(), LedgerError> {
+    let why = "the block of a stranger's transfer is gone";
+    let forget = |record: &mut PaymentRecord| record.inclusion = None;
+    if txn.was(record.id, State::Waived)? {
+        let _moved_meanwhile = txn.follow::<OrphanWaived>(record, why, forget)?;
+        return Ok(());
+    }
+    let batch = match record.batch {
+        Some(batch) => {
+            txn.one("SELECT state FROM batches WHERE id = ?1", [batch.0], |row| Ok(row.get::<_, i64>(0)?))?
+        }
+        None => None,
+    };
+    let _moved_meanwhile = match (batch, record.delivery) {
+        (Some(OPEN), _) => txn.follow::<Orphan>(record, why, forget)?,
+        (None, Delivery::None) => txn.follow::<OrphanUnsent>(record, why, forget)?,
+        (Some(_), _) | (None, Delivery::Started | Delivery::Done) => {
+            txn.follow::<OrphanOwed>(record, why, forget)?
+        }
+    };
+    Ok(())
 }
 
 /// A payer can let each attempt fail at the last moment, at the seller's cost of gas: growing

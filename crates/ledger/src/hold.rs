@@ -24,7 +24,8 @@ pub enum Owing {
 }
 
 impl Ledger {
-    /// Gives a reserved payment back: nothing was delivered, nothing is owed.
+    /// Gives a reserved payment back: nothing was delivered, nothing is owed. One that a stranger
+    /// settled meanwhile cannot be given back, but its payer may come for it at once.
     pub async fn release(
         &self,
         held: Held<held::Reserved>,
@@ -36,6 +37,10 @@ impl Ledger {
                 let record = load(txn, &held)?;
                 if !held.holds(&record) {
                     return Ok(Err(Lost(record.state())));
+                }
+                if record.state().is_paid() {
+                    let paid = txn.amend(record, &why, |record| record.held_until = Timestamp(0))?;
+                    return Ok(Err(Lost(paid.state())));
                 }
                 let released = txn.follow::<Release>(record, &why, |record| {
                     record.held_until = Timestamp(0);

@@ -203,7 +203,7 @@ fn same_call(txn: &Txn<'_>, id: PaymentId, new: &NewPayment) -> Result<bool, Led
     Ok(same.unwrap_or(false))
 }
 
-fn unhold(record: &mut PaymentRecord) {
+pub(crate) fn unhold(record: &mut PaymentRecord) {
     record.held_until = Timestamp(0);
 }
 

@@ -115,12 +115,15 @@ arrows! {
     Redue: Submitting | Submitted => Due;
     /// The token's events show the transfer, whoever sent it.
     Include: Reserved | Released | Due | Submitting | Submitted | Failed | Waived => Included;
-    /// The block of the transfer is gone.
+    /// The block of the transfer is gone, and a transaction of ours may still pay.
     Orphan: Included => Submitted;
-    /// The block of a stranger's transfer is gone, and the client was served.
-    OrphanServed: Included => Due;
-    /// The block of a stranger's transfer is gone, and the client was not served.
-    OrphanUnserved: Included => Released;
+    /// The block of a stranger's transfer is gone, and the client was served or a transaction of
+    /// ours was sent.
+    OrphanOwed: Included => Due;
+    /// The block of a stranger's transfer is gone, the client was not served and nothing sent.
+    OrphanUnsent: Included => Released;
+    /// The block of a stranger's transfer is gone, and it was waived before.
+    OrphanWaived: Included => Waived;
     /// The block is final.
     Finalize: Included => Settled;
     /// Final reads show that it was cancelled or has expired.

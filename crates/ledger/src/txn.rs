@@ -326,6 +326,12 @@ impl<'a> Txn<'a> {
         )
     }
 
+    /// Whether the payment has ever been in this state.
+    pub(crate) fn was(&self, payment: PaymentId, state: State) -> Result<bool, LedgerError> {
+        let sql = "SELECT 1 FROM events WHERE payment = ?1 AND state_to = ?2 LIMIT 1";
+        Ok(self.one(sql, params![payment.0, state.code()], |_| Ok(()))?.is_some())
+    }
+
     pub(crate) fn ledger_id(&self) -> Result<String, LedgerError> {
         let id = self.tx.query_row("SELECT id FROM ledger", [], |row| row.get(0)).optional()?;
         id.ok_or_else(|| LedgerError::Corrupt("the ledger has no id".to_owned()))

@@ -10,6 +10,8 @@ const STRIPPED: &[&str] = &[
     "payment-signature",
     "payment-required",
     "payment-response",
+    // The mark that a published client leaves on a request that it has paid for.
+    "payment-retry",
     "x-payment",
     "x-payment-response",
     "x-payment-payer",
@@ -133,6 +135,7 @@ mod tests {
             "x.payment",
             "PAYMENT-SIGNATURE",
             "payment_signature",
+            "Payment-Retry",
             "X-Payment-Payer",
             "x_payment_payer",
             "x.payment.payer",

@@ -232,8 +232,9 @@ impl Sale {
         reply: &mut Reply,
     ) -> Result<Sold, Ended> {
         let exposure = match self.listed.offer.charge {
-            Charge::BeforeBody => None,
-            Charge::Optimistic(exposure) => Some(exposure),
+            // Nothing is delivered to a client that has left.
+            Charge::Optimistic(exposure) if !reply.is_closed() => Some(exposure),
+            Charge::Optimistic(_) | Charge::BeforeBody => None,
         };
         let owing = self.shared.ledger.owe(held, exposure).await?;
         self.shared.facilitator.wake(payment.chain);
@@ -274,6 +275,11 @@ impl Sale {
         };
         let verified = Money { verified: true, settled: false };
         match outcome {
+            // What is charged to a client that has left is still to be delivered to it.
+            Outcome::Paid(_) if reply.is_closed() => {
+                ledger.let_go(owed, "the client left before its first byte").await?;
+                Err(Ended::Left)
+            }
             Outcome::Paid(inclusion) => self.commit(owed, paying, inclusion, response).await,
             Outcome::Released(why) => {
                 Err(Ended::Failed(Refusal::new(Reason::SimulationFailed, why.unwrap_or_default()), verified))

@@ -1,12 +1,8 @@
 //! When a payment cannot be settled as planned, the token's events decide what became of it.
 
-use super::{Settler, TickError};
-use obol_evm::AuthorizationEvent;
+use super::{Settler, TickError, watch_chain::pays};
+use obol_evm::{AuthorizationEvent, NonceState, RpcError};
 use obol_ledger::PaymentRecord;
-use std::time::Duration;
-
-/// How long a payment waits that the token refuses for now, such as for lack of funds.
-const BACK_OFF: Duration = Duration::from_secs(15);
 
 /// A reorganisation can move a use of the nonce to before the block at which it was unused.
 const MARGIN: u64 = 64;
@@ -16,6 +12,8 @@ enum Finding {
     /// Its transfer is on the chain and was written down.
     Paid,
     Cancelled,
+    /// The payer used its nonce for another transfer.
+    SpentElsewhere,
     Expired,
     /// It may still be settled.
     Usable,
@@ -24,50 +22,77 @@ enum Finding {
 impl Settler {
     /// Decides about a due payment that the token refuses, `why` being its words.
     pub(super) async fn judge(&self, payment: &PaymentRecord, why: &str) -> Result<(), TickError> {
-        match self.find(payment).await? {
+        let finding = match self.find(payment).await {
+            // Whatever the endpoint has against this question, others need not wait for it.
+            Err(TickError::Rpc(RpcError::Refused { message, .. })) => {
+                tracing::warn!(chain = %self.chain.id, payment = payment.id.0, message,
+                    "the endpoint refuses to tell what became of a payment");
+                Finding::Usable
+            }
+            finding => finding?,
+        };
+        match finding {
             Finding::Paid => {}
             Finding::Cancelled => {
                 self.ledger.fail(payment.id, "the payer cancelled the authorization").await?
+            }
+            Finding::SpentElsewhere => {
+                let why = "the payer used the authorization's nonce for another transfer";
+                self.ledger.fail(payment.id, why).await?
             }
             Finding::Expired => self.ledger.fail(payment.id, "the authorization expired unused").await?,
             Finding::Usable => {
                 tracing::warn!(chain = %self.chain.id, payment = payment.id.0, offer = %payment.offer, why,
                     "a payment cannot be settled now");
-                self.ledger.defer(payment.id, why, BACK_OFF).await?;
+                self.ledger.defer(payment.id, why, self.timing.back_off).await?;
             }
         }
         Ok(())
     }
 
     async fn find(&self, payment: &PaymentRecord) -> Result<Finding, TickError> {
-        let head = self.rpc.latest_block().await?.number.to::<u64>();
+        let head = self.read_head().await?.number.to::<u64>();
         let last = self.final_block(head).await?;
         let key = &payment.key;
-        let event = self
-            .rpc
-            .authorization_event(
-                key.asset,
-                key.payer,
-                key.nonce,
-                payment.verified_block.saturating_sub(MARGIN),
-                head,
-            )
-            .await?;
-        let last_number = last.as_ref().map_or(0, |block| block.number.to::<u64>());
+        // Most are unused, and events can be far back: they are searched only when there is one.
+        if self.rpc.nonce_state(key.asset, key.payer, key.nonce).await? == NonceState::Unused {
+            let final_time = last.map_or(0, |block| block.timestamp.to::<i64>());
+            return Ok(if final_time > payment.valid_before { Finding::Expired } else { Finding::Usable });
+        }
+        let event = self.search(payment, head).await?;
+        let last = last.map_or(0, |block| block.number.to::<u64>());
         match event {
-            Some(AuthorizationEvent::Used { tx, .. }) => {
+            Some(AuthorizationEvent::Used { tx, block }) => {
                 let Some(receipt) = self.rpc.receipt(tx).await? else { return Ok(Finding::Usable) };
                 self.include_all(&receipt, "settled by another transaction").await?;
-                Ok(Finding::Paid)
+                let paid = receipt.authorized_transfers().iter().any(|transfer| pays(transfer, payment));
+                Ok(match paid {
+                    true => Finding::Paid,
+                    false if block <= last => Finding::SpentElsewhere,
+                    false => Finding::Usable,
+                })
             }
-            Some(AuthorizationEvent::Canceled { block, .. }) if block <= last_number => {
-                Ok(Finding::Cancelled)
+            Some(AuthorizationEvent::Canceled { block, .. }) if block <= last => Ok(Finding::Cancelled),
+            Some(AuthorizationEvent::Canceled { .. }) | None => Ok(Finding::Usable),
+        }
+    }
+
+    /// How an authorization ended, by its event: from the head back to where it was verified.
+    async fn search(
+        &self,
+        payment: &PaymentRecord,
+        head: u64,
+    ) -> Result<Option<AuthorizationEvent>, TickError> {
+        let key = &payment.key;
+        let first = payment.verified_block.saturating_sub(MARGIN);
+        let mut to = head;
+        loop {
+            let from = first.max(to.saturating_sub(self.range - 1));
+            let event = self.rpc.authorization_event(key.asset, key.payer, key.nonce, from, to).await?;
+            if event.is_some() || from <= first {
+                return Ok(event);
             }
-            Some(AuthorizationEvent::Canceled { .. }) => Ok(Finding::Usable),
-            None => {
-                let final_time = last.map_or(0, |block| block.timestamp.to::<i64>());
-                Ok(if final_time > payment.valid_before { Finding::Expired } else { Finding::Usable })
-            }
+            to = from - 1;
         }
     }
 }

@@ -7,15 +7,11 @@ use obol_core::{Amount, SettlementCall};
 use obol_evm::{BlockTag, Fees, RpcError, SignedTransaction, Simulated, batch_call, sign_call, sign_filler};
 use obol_ledger::{
     Attempt, BatchId, BatchState, Clock, DuePayment, Lease, LiveBatch, NewAttempt, PaymentId, Stored,
-    Timestamp,
 };
 use std::time::{Duration, Instant};
 
 /// How often bytes that are out are given to the node again.
 const REBROADCAST: Duration = Duration::from_secs(5);
-
-/// A tip for nodes that suggest none, in wei per gas.
-const FALLBACK_TIP: u128 = 1_000_000;
 
 /// Due payments that can travel together, and the gas they need.
 struct Load {
@@ -39,23 +35,30 @@ impl Settler {
             self.rebroadcast_at = Instant::now() + REBROADCAST;
         }
         let mut pace = if open.is_empty() { Pace::Idle } else { Pace::Watching };
+        let mut looked = *self.state.borrow() == SettlerState::Leading;
         for _ in open.len()..OPEN_BATCHES {
             let due = self.ledger.due(self.chain.id, BATCH).await?;
             if due.is_empty() {
                 break;
             }
-            pace = Pace::Moving;
-            if let Sent::Enough = self.send_some(lease, due).await? {
-                break;
+            looked = true;
+            match self.send_some(lease, due, open.first()).await? {
+                Sent::Again => pace = Pace::Moving,
+                Sent::Enough => break,
             }
         }
-        if self.lease.is_some() && self.state.borrow().blocks().is_none() {
-            self.enter(SettlerState::Leading);
+        if !looked {
+            self.look_around(&open).await?;
         }
         Ok(pace)
     }
 
-    async fn send_some(&mut self, lease: Lease, due: Vec<DuePayment>) -> Result<Sent, TickError> {
+    async fn send_some(
+        &mut self,
+        lease: Lease,
+        due: Vec<DuePayment>,
+        first_out: Option<&LiveBatch>,
+    ) -> Result<Sent, TickError> {
         let Some(nonce) = self.nonce().await? else {
             self.enter(SettlerState::KeyShared);
             return Ok(Sent::Enough);
@@ -65,7 +68,9 @@ impl Settler {
         if load.payments.is_empty() {
             return Ok(Sent::Again);
         }
-        let Some(fees) = self.fees().await? else {
+        // Behind a transaction that is stuck for its price no other can be mined.
+        let affordable = |market: &Fees| self.needed(*market, first_out).is_some();
+        let Some(fees) = self.fees().await?.filter(affordable) else {
             self.enter(SettlerState::TooExpensive);
             return Ok(Sent::Enough);
         };
@@ -97,7 +102,7 @@ impl Settler {
 
     /// The next nonce by the ledger, or by the chain before the first batch. None when the chain
     /// has used nonces that the ledger did not give out.
-    async fn nonce(&self) -> Result<Option<u64>, TickError> {
+    pub(super) async fn nonce(&self) -> Result<Option<u64>, TickError> {
         let on_chain = self.rpc.transaction_count(self.account.account, BlockTag::Latest).await?;
         Ok(match self.ledger.next_nonce(self.account).await? {
             None => Some(on_chain),
@@ -157,43 +162,6 @@ impl Settler {
         Ok(Load { payments, gas_limit: load.gas_limit })
     }
 
-    /// What to pay per gas now; none when that is above the ceiling. Room for the base fee to
-    /// double keeps a transaction valid for six full blocks.
-    async fn fees(&self) -> Result<Option<Fees>, TickError> {
-        let head = self.rpc.latest_block().await?;
-        let base: u128 = head.base_fee_per_gas.unwrap_or_default().saturating_to();
-        let tip = match self.rpc.suggested_tip().await {
-            Ok(tip) => tip,
-            Err(RpcError::Refused { .. }) => FALLBACK_TIP,
-            Err(error) => return Err(error.into()),
-        };
-        let ceiling = self.gas.max_fee;
-        if base.saturating_add(tip) > ceiling {
-            return Ok(None);
-        }
-        let max_fee = base.saturating_mul(2).saturating_add(tip).min(ceiling);
-        Ok(Some(Fees { max_fee, tip }))
-    }
-
-    /// Whether the account can pay for the transaction at its worst, and the L1 fee is bearable.
-    async fn affordable(
-        &self,
-        signed: &SignedTransaction,
-        gas_limit: u64,
-        fees: Fees,
-        payments: usize,
-    ) -> Result<Result<(), SettlerState>, TickError> {
-        let l1_fee = if self.chain.op_stack { self.rpc.l1_fee(&signed.raw).await? } else { U256::ZERO };
-        if l1_fee > U256::from(self.gas.l1_fee_per_payment) * U256::from(payments) {
-            return Ok(Err(SettlerState::TooExpensive));
-        }
-        let worst = U256::from(gas_limit) * U256::from(fees.max_fee) + l1_fee;
-        if self.rpc.balance(self.account.account).await? < worst {
-            return Ok(Err(SettlerState::NoGas));
-        }
-        Ok(Ok(()))
-    }
-
     /// Gives stored bytes to the node. Whatever it answers, or does not, the bytes stay stored:
     /// only the chain's receipts and events decide.
     async fn broadcast(&self, batch: BatchId, hash: B256, raw: &Bytes) -> Result<(), TickError> {
@@ -227,22 +195,11 @@ impl Settler {
         Ok(())
     }
 
-    fn waited(&self, attempt: &Attempt, now: Timestamp) -> Duration {
-        Duration::from_millis(u64::try_from(now.0 - attempt.created_at.0).unwrap_or(0))
-    }
-
     async fn replace(&mut self, lease: Lease, batch: &LiveBatch, last: &Attempt) -> Result<(), TickError> {
-        let paid_before =
-            Fees { max_fee: last.max_fee.atomic().saturating_to(), tip: last.tip.atomic().saturating_to() };
-        let Some(market) = self.fees().await? else {
+        let Some(fees) = self.fees().await?.and_then(|market| self.needed(market, Some(batch))) else {
             self.enter(SettlerState::TooExpensive);
             return self.broadcast(batch.id, last.hash, &last.raw).await;
         };
-        let fees = market.at_least(paid_before.raised());
-        if fees.max_fee > self.gas.max_fee {
-            self.enter(SettlerState::TooExpensive);
-            return self.broadcast(batch.id, last.hash, &last.raw).await;
-        }
         let calls = self.ledger.batch_calls(batch.id).await?;
         let signed = if calls.is_empty() {
             sign_filler(&self.key, self.chain.id, batch.nonce, fees)

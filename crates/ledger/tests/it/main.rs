@@ -1,5 +1,9 @@
 //! The ledger's edges: files that are no ledgers, disks that fail, several handles on one file.
 
+mod batches;
+mod evidence;
 mod group;
+mod holds;
 mod payments;
+mod reading;
 mod take_over;

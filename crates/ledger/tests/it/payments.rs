@@ -3,12 +3,13 @@
 use alloy_primitives::{Address, B256, Bytes, U256};
 use obol_core::{Amount, ChainId, OfferId, PaymentKey, SettlementCall, TransferMethod};
 use obol_ledger::{
-    Clock, Held, Lease, Leased, Ledger, NewAttempt, NewPayment, Owing, PaymentId, Place, Reservation,
-    Settler, held,
+    BatchId, Clock, Held, Inclusion, Lease, Leased, Ledger, MinedBatch, NewAttempt, NewPayment, Owing,
+    PaymentId, PaymentRecord, Place, Reservation, Settler, Stored, held,
 };
 use std::{path::Path, time::Duration};
 
 pub(crate) const CHAIN: ChainId = ChainId::new(31_337);
+pub(crate) const ASSET: Address = Address::repeat_byte(0xa5);
 pub(crate) const PRICE: u64 = 10_000;
 pub(crate) const HOLD: Duration = Duration::from_secs(60);
 
@@ -20,7 +21,7 @@ pub(crate) fn payment(number: u64) -> NewPayment {
     NewPayment {
         key: PaymentKey {
             chain: CHAIN,
-            asset: Address::repeat_byte(0xa5),
+            asset: ASSET,
             method: TransferMethod::Eip3009,
             payer,
             nonce: B256::from(U256::from(number)),
@@ -28,7 +29,7 @@ pub(crate) fn payment(number: u64) -> NewPayment {
         payee: Address::repeat_byte(0xbe),
         amount: PRICE.into(),
         call: SettlementCall {
-            token: Address::repeat_byte(0xa5),
+            token: ASSET,
             data: Bytes::copy_from_slice(&number.to_be_bytes()),
             deployment: None,
         },
@@ -49,6 +50,11 @@ pub(crate) async fn reserve(ledger: &Ledger, new: NewPayment) -> Held<held::Rese
         Reservation::Granted(held) => held,
         other => panic!("not granted: {other:?}"),
     }
+}
+
+/// In memory: for tests of which files are no part.
+pub(crate) fn ledger() -> Ledger {
+    Ledger::open(&Place::Memory, Clock::System, "gate").expect("a ledger")
 }
 
 /// Reserved, and owed with nothing delivered.
@@ -78,4 +84,45 @@ pub(crate) fn attempt(number: u64) -> NewAttempt {
 
 pub(crate) async fn id_of(ledger: &Ledger, new: &NewPayment) -> Option<PaymentId> {
     ledger.payment_by_key(new.key).await.expect("read").map(|record| record.id)
+}
+pub(crate) fn inclusion(number: u64, block: u64) -> Inclusion {
+    Inclusion {
+        tx: B256::from(U256::from(0xa77_0000 + number)),
+        block,
+        block_hash: B256::from(U256::from(0xb10c_0000 + block)),
+        block_time: 1_800_000_000,
+        log_index: 0,
+    }
+}
+
+/// Owed with nothing delivered, and in a batch of its own whose bytes are stored.
+pub(crate) async fn submit(ledger: &Ledger, number: u64) -> (PaymentId, BatchId) {
+    let id = owe(ledger, payment(number)).await.id();
+    (id, store(ledger, number, vec![id]).await)
+}
+
+/// A batch with the nonce, and the attempt, of this number.
+pub(crate) async fn store(ledger: &Ledger, number: u64, payments: Vec<PaymentId>) -> BatchId {
+    let lease = lease(ledger).await;
+    match ledger.store_batch(lease, number, payments, attempt(number)).await.expect("stored") {
+        Stored::Batch(batch) => batch,
+        other => panic!("not stored: {other:?}"),
+    }
+}
+
+/// What its first attempt's receipt says.
+pub(crate) fn receipt(batch: BatchId, at: Inclusion, paid: &[PaymentId], unpaid: &[PaymentId]) -> MinedBatch {
+    MinedBatch {
+        batch,
+        tx: at.tx,
+        block: at.block,
+        block_hash: at.block_hash,
+        paid: paid.iter().map(|id| (*id, at)).collect(),
+        unpaid: unpaid.to_vec(),
+        retry_after: Duration::ZERO,
+    }
+}
+
+pub(crate) async fn record(ledger: &Ledger, id: PaymentId) -> PaymentRecord {
+    ledger.payment(id).await.expect("read").expect("stored")
 }

@@ -1,0 +1,94 @@
+//! What final blocks show: what is settled, which attempts are dead, what strangers settled.
+
+use super::{Settler, TickError};
+use obol_core::Finality;
+use obol_evm::{BlockTag, RpcError};
+use obol_ledger::{BatchState, LiveBatch};
+use std::collections::BTreeSet;
+
+/// Blocks in one search for events, at most: what public endpoints allow. The range is halved
+/// while an endpoint refuses.
+pub(super) const RANGE: u64 = 2_000;
+
+impl Settler {
+    /// The last block that no longer moves, by this chain's rule, when `head` is the newest.
+    pub(super) async fn final_block(&self, head: u64) -> Result<Option<obol_evm::Block>, TickError> {
+        let tag = match self.chain.finality {
+            Finality::Finalized => BlockTag::Finalized,
+            Finality::Safe => BlockTag::Safe,
+            Finality::Depth(depth) => {
+                let Some(number) = head.checked_sub(depth) else { return Ok(None) };
+                BlockTag::Number(number)
+            }
+        };
+        Ok(self.rpc.block(tag).await?)
+    }
+
+    pub(super) async fn settle_final(&mut self, head: u64) -> Result<(), TickError> {
+        let Some(last) = self.final_block(head).await? else { return Ok(()) };
+        let number = last.number.to::<u64>();
+        // Read again: orphans have just been dropped.
+        let live = self.ledger.live_batches(self.account).await?;
+        self.finalize_up_to(&live, number).await?;
+        self.bury_dead(&live, number).await?;
+        match self.find_strangers(number).await {
+            Err(TickError::Rpc(error)) => {
+                // What is due can be settled without. The mark has not moved: it is looked for again.
+                tracing::warn!(chain = %self.chain.id, endpoint = self.rpc.shown(), %error, range = self.range,
+                    "cannot look for transfers by others");
+                if let RpcError::Refused { .. } = error {
+                    self.range = (self.range / 2).max(1);
+                }
+                Ok(())
+            }
+            found => found,
+        }
+    }
+
+    /// An open batch is dead when the final transaction count is past its nonce and no attempt
+    /// has a receipt: something else used the nonce. Nodes that keep little history are asked
+    /// about the final block only when the head says that it may be so.
+    async fn bury_dead(&self, live: &[LiveBatch], last: u64) -> Result<(), TickError> {
+        let open = || live.iter().filter(|batch| batch.state == BatchState::Open);
+        let Some(lowest) = open().map(|batch| batch.nonce).min() else { return Ok(()) };
+        let account = self.account.account;
+        if self.rpc.transaction_count(account, BlockTag::Latest).await? <= lowest {
+            return Ok(());
+        }
+        let count = self.rpc.transaction_count(account, BlockTag::Number(last)).await?;
+        for batch in open().filter(|batch| batch.nonce < count) {
+            let hashes: Vec<_> = batch.attempts.iter().map(|attempt| attempt.hash).collect();
+            if self.rpc.receipts(&hashes).await?.iter().all(Option::is_none) {
+                tracing::error!(chain = %self.chain.id, nonce = batch.nonce,
+                    "a settlement's nonce was used by a transaction that the ledger does not know");
+                self.ledger.bury(batch.id, "its nonce was used by something else").await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks in final blocks for transfers to our payees that another sender settled.
+    async fn find_strangers(&mut self, last: u64) -> Result<(), TickError> {
+        let payees = self.ledger.payees(self.chain.id).await?;
+        let Some(first) = payees.iter().map(|payee| payee.since).min() else { return Ok(()) };
+        let from = self.ledger.scanned(self.chain.id).await?.map_or(first, |block| block + 1);
+        if from > last {
+            return Ok(());
+        }
+        let to = last.min(from + self.range - 1);
+        let mut transactions = BTreeSet::new();
+        for payee in payees {
+            let transfers = self.rpc.transfers_to(payee.asset, payee.payee, from, to).await?;
+            transactions.extend(transfers.into_iter().map(|transfer| transfer.tx));
+        }
+        for transaction in transactions {
+            let receipt = self.rpc.receipt(transaction).await?.ok_or_else(|| {
+                RpcError::Malformed(format!("no receipt of {transaction}, whose event was given"))
+            })?;
+            self.include_all(&receipt, "settled, as final blocks show").await?;
+        }
+        self.ledger.set_scanned(self.chain.id, to).await?;
+        self.range = (self.range * 2).min(RANGE);
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! Where the ledger says that payments are on the chain, and whether they still are.
+
+use super::{Settler, TickError};
+use alloy_primitives::B256;
+use obol_evm::BlockTag;
+use obol_ledger::{BatchId, BatchState, Clock, LiveBatch, PaymentId};
+use std::{collections::BTreeMap, time::Instant};
+
+/// What the ledger says is in a block.
+enum Held {
+    Batch(BatchId),
+    Payment(PaymentId),
+}
+
+/// What the endpoint says about a block that it once showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    There,
+    /// Another block is in its place.
+    Gone,
+    /// The endpoint has no block of that height: it is behind, and proves nothing.
+    Unknown,
+}
+
+/// By number and hash: after a reorganisation the ledger can hold blocks of both branches.
+type Places = BTreeMap<(u64, B256), Vec<Held>>;
+
+impl Settler {
+    /// Takes back what is in blocks that are gone. While the head under which everything was
+    /// last seen is on the chain, only newer blocks can be gone.
+    pub(super) async fn drop_orphans(&mut self, live: &[LiveBatch]) -> Result<(), TickError> {
+        let Some(head) = self.head.as_ref().map(|head| (head.number.to::<u64>(), head.hash)) else {
+            return Ok(());
+        };
+        let places = self.places(live).await?;
+        let mut vouched_up_to = 0;
+        if let Some((number, hash)) = self.vouched.filter(|_| !places.is_empty()) {
+            match self.look(number, hash).await? {
+                Seen::There => vouched_up_to = number,
+                Seen::Gone => {}
+                Seen::Unknown => return Ok(()),
+            }
+        }
+        for ((number, hash), held) in places.into_iter().filter(|((number, _), _)| *number > vouched_up_to) {
+            match self.look(number, hash).await? {
+                Seen::There => {}
+                Seen::Gone => self.take_back(number, hash, held).await?,
+                Seen::Unknown => return Ok(()),
+            }
+        }
+        self.vouched = Some(head);
+        Ok(())
+    }
+
+    /// Makes final what is in blocks up to `last`, each of them looked at once more: from here
+    /// nobody looks again.
+    pub(super) async fn finalize_up_to(&mut self, live: &[LiveBatch], last: u64) -> Result<(), TickError> {
+        let (mut batches, mut payments) = (Vec::new(), Vec::new());
+        for ((number, hash), held) in self.places(live).await? {
+            if number > last {
+                continue;
+            }
+            match self.look(number, hash).await? {
+                Seen::There => {
+                    for held in held {
+                        match held {
+                            Held::Batch(id) => batches.push(id),
+                            Held::Payment(id) => payments.push((id, hash)),
+                        }
+                    }
+                }
+                Seen::Gone => self.take_back(number, hash, held).await?,
+                Seen::Unknown => {}
+            }
+        }
+        if !batches.is_empty() || !payments.is_empty() {
+            self.ledger.finalize(batches, payments).await?;
+        }
+        Ok(())
+    }
+
+    async fn places(&self, live: &[LiveBatch]) -> Result<Places, TickError> {
+        let mut places = Places::new();
+        for batch in live {
+            if let BatchState::Mined { block, block_hash, .. } = batch.state {
+                places.entry((block, block_hash)).or_default().push(Held::Batch(batch.id));
+            }
+        }
+        for record in self.ledger.included(self.chain.id).await? {
+            if let Some(at) = record.inclusion {
+                places.entry((at.block, at.block_hash)).or_default().push(Held::Payment(record.id));
+            }
+        }
+        Ok(places)
+    }
+
+    async fn look(&self, number: u64, hash: B256) -> Result<Seen, TickError> {
+        Ok(match self.rpc.block(BlockTag::Number(number)).await? {
+            Some(block) if block.hash == hash => Seen::There,
+            Some(_) => Seen::Gone,
+            None => Seen::Unknown,
+        })
+    }
+
+    /// Batches first: their payments wait for the same bytes again. A payment that no batch of
+    /// the block brought there is on its own.
+    async fn take_back(&mut self, number: u64, hash: B256, held: Vec<Held>) -> Result<(), TickError> {
+        tracing::warn!(chain = %self.chain.id, block = number, %hash, "a block with settlements is gone");
+        for held in held {
+            match held {
+                Held::Batch(id) => self.ledger.orphan_batch(id).await?,
+                Held::Payment(id) => self.ledger.orphan(id, hash).await?,
+            }
+        }
+        // Nodes may have forgotten the transactions: they get the same bytes, at once.
+        self.rebroadcast_at = Instant::now();
+        self.reopened_at = Clock::System.now();
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! What settling costs, and whether the settler account can and may pay it.
+
+use super::{Settler, SettlerState, TickError};
+use crate::limits::BATCH_OVERHEAD;
+use alloy_primitives::U256;
+use obol_evm::{Fees, RpcError, SignedTransaction, sign_filler};
+use obol_ledger::{Attempt, Clock, LiveBatch, Timestamp};
+use std::time::Duration;
+
+/// A tip for nodes that suggest none, in wei per gas.
+const FALLBACK_TIP: u128 = 1_000_000;
+
+impl Settler {
+    /// What the account can do when nothing is due: nothing will be while new payments are
+    /// refused, so a state that refuses them has to be left without one.
+    pub(super) async fn look_around(&mut self, open: &[LiveBatch]) -> Result<(), TickError> {
+        let Some(nonce) = self.nonce().await? else {
+            self.enter(SettlerState::KeyShared);
+            return Ok(());
+        };
+        let Some(fees) = self.fees().await?.and_then(|market| self.needed(market, open.first())) else {
+            self.enter(SettlerState::TooExpensive);
+            return Ok(());
+        };
+        // Stands for a payment's transaction; it is neither stored nor sent.
+        let example = sign_filler(&self.key, self.chain.id, nonce, fees);
+        let gas_limit = BATCH_OVERHEAD + self.gas.per_payment;
+        let state = self.affordable(&example, gas_limit, fees, 1).await?.err();
+        self.enter(state.unwrap_or(SettlerState::Leading));
+        Ok(())
+    }
+
+    /// What to pay per gas now; none when that is above the ceiling. Room for the base fee to
+    /// double keeps a transaction valid for six full blocks.
+    pub(super) async fn fees(&self) -> Result<Option<Fees>, TickError> {
+        let head = self.read_head().await?;
+        let base: u128 = head.base_fee_per_gas.unwrap_or_default().saturating_to();
+        let tip = match self.rpc.suggested_tip().await {
+            Ok(tip) => tip,
+            Err(RpcError::Refused { .. }) => FALLBACK_TIP,
+            Err(error) => return Err(error.into()),
+        };
+        let ceiling = self.gas.max_fee;
+        if base.saturating_add(tip) > ceiling {
+            return Ok(None);
+        }
+        let max_fee = base.saturating_mul(2).saturating_add(tip).min(ceiling);
+        Ok(Some(Fees { max_fee, tip }))
+    }
+
+    /// Whether the account can pay for the transaction at its worst, and the L1 fee is bearable.
+    pub(super) async fn affordable(
+        &self,
+        signed: &SignedTransaction,
+        gas_limit: u64,
+        fees: Fees,
+        payments: usize,
+    ) -> Result<Result<(), SettlerState>, TickError> {
+        let l1_fee = if self.chain.op_stack { self.rpc.l1_fee(&signed.raw).await? } else { U256::ZERO };
+        if l1_fee > U256::from(self.gas.l1_fee_per_payment) * U256::from(payments) {
+            return Ok(Err(SettlerState::TooExpensive));
+        }
+        let worst = U256::from(gas_limit) * U256::from(fees.max_fee) + l1_fee;
+        if self.rpc.balance(self.account.account).await? < worst {
+            return Ok(Err(SettlerState::NoGas));
+        }
+        Ok(Ok(()))
+    }
+
+    pub(super) fn waited(&self, attempt: &Attempt, now: Timestamp) -> Duration {
+        let since = attempt.created_at.max(self.reopened_at);
+        Duration::from_millis(u64::try_from(now.0 - since.0).unwrap_or(0))
+    }
+
+    /// What the next transaction has to pay, if that is within the ceiling: more than the first
+    /// that is out, when that one is stuck.
+    pub(super) fn needed(&self, market: Fees, first: Option<&LiveBatch>) -> Option<Fees> {
+        let stuck = first
+            .and_then(|batch| batch.attempts.last())
+            .filter(|attempt| self.waited(attempt, Clock::System.now()) >= self.timing.stuck);
+        let fees = stuck.map_or(market, |attempt| market.at_least(paid_by(attempt).raised()));
+        (fees.max_fee <= self.gas.max_fee).then_some(fees)
+    }
+}
+
+fn paid_by(attempt: &Attempt) -> Fees {
+    Fees { max_fee: attempt.max_fee.atomic().saturating_to(), tip: attempt.tip.atomic().saturating_to() }
+}

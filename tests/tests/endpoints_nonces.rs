@@ -1,0 +1,120 @@
+//! Pools forget, nonces are used by others: what is owed is settled once all the same.
+
+use alloy_primitives::Bytes;
+use anyhow::Result;
+use obol_core::Reason;
+use obol_devchain::{
+    Mining,
+    fault::{Fault, Rule},
+};
+use obol_evm::BlockTag;
+use obol_facilitator::SettlerState;
+use obol_ledger::State;
+use obol_tests::{Rig, Sale, SellerOptions, Stranger};
+use std::time::Duration;
+
+fn options() -> SellerOptions {
+    let mut options = SellerOptions::default();
+    options.timing.stuck = Duration::from_secs(60);
+    options
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_the_pool_dropped_is_sent_again() -> Result<()> {
+    let rig = Rig::start(Mining::Manual, options()).await?;
+    let payment = rig.pay(0);
+    rig.seller.trust(rig.seller.grant(&payment).await?).await?;
+    rig.until_state(&payment, State::Submitted).await?;
+    rig.chain.drop_all_transactions().await?;
+    rig.chain.mine(1).await?;
+    assert_eq!(rig.record(&payment).await?.state(), State::Submitted);
+    rig.mine_until(&payment, State::Settled).await?;
+    assert_eq!(rig.transactions_of(&payment), 1);
+    rig.close().await?.assert(1, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_between_nonces_is_closed_with_the_bytes_that_were_lost() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, options()).await?;
+    let (lost, behind) = (rig.pay(0), rig.pay(1));
+    rig.rpc.set_rules([Rule::of(Fault::Disconnect).on(["eth_sendRawTransaction"]).times(1)]);
+    rig.seller.trust(rig.seller.grant(&lost).await?).await?;
+    rig.until_state(&lost, State::Submitting).await?;
+    rig.seller.trust(rig.seller.grant(&behind).await?).await?;
+    rig.until_state(&behind, State::Submitted).await?;
+    rig.mine_until(&lost, State::Settled).await?;
+    rig.mine_until(&behind, State::Settled).await?;
+    assert_eq!((rig.transactions_of(&lost), rig.transactions_of(&behind)), (1, 1));
+    rig.close().await?.assert(2, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_uses_the_settlers_key_stops_sales() -> Result<()> {
+    let mut options = options();
+    options.timing.settle_budget = Duration::from_secs(2);
+    let rig = Rig::start(Mining::Automine, options).await?;
+    rig.seller.sell(&rig.pay(0)).await?;
+    let other = Stranger::with(&rig.chain, rig.chain.settler());
+    other.done(other.send(rig.chain.seller().address, &Bytes::new()).await?).await?;
+    // Found out at the next payment at the latest: it is given back.
+    let payment = rig.pay(1);
+    let first = rig.seller.attempt(&payment).await?;
+    let refused = |sale: &Sale| matches!(sale, Sale::Refused(r) if r.reason == Reason::SettlerUnavailable);
+    assert!(refused(&first) || matches!(first, Sale::Released(_)), "{first:?}");
+    rig.until_settler(SettlerState::KeyShared).await?;
+    let next = rig.seller.attempt(&payment).await?;
+    assert!(refused(&next), "{next:?}");
+    assert_eq!(rig.transactions_of(&payment), 0);
+    rig.close().await?.assert(1, &[(State::Released, 1)]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_whose_nonce_something_else_used_is_dead_when_that_is_final() -> Result<()> {
+    let rig = Rig::start(Mining::Manual, options()).await?;
+    let settler = rig.chain.settler();
+    let (payment, behind) = (rig.pay(0), rig.pay(1));
+    for payment in [&payment, &behind] {
+        rig.seller.trust(rig.seller.grant(payment).await?).await?;
+        rig.until_state(payment, State::Submitted).await?;
+    }
+    rig.chain.drop_all_transactions().await?;
+    let nonce = rig.chain.rpc().transaction_count(settler.address, BlockTag::Latest).await?;
+    let other = Stranger::with(&rig.chain, settler);
+    let used = other.send_at(nonce, rig.chain.seller().address, &Bytes::new()).await?;
+    rig.chain.mine(1).await?;
+    other.done(used).await?;
+    assert_eq!(rig.record(&payment).await?.state(), State::Submitted, "not final yet");
+    rig.mine_until(&payment, State::Settled).await?;
+    rig.mine_until(&behind, State::Settled).await?;
+    assert_eq!((rig.transactions_of(&payment), rig.transactions_of(&behind)), (2, 1));
+    // One transaction of the other program's, one for each payment.
+    assert_eq!(rig.spent().await?.len(), 3);
+    rig.close().await?.assert(2, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_whose_payment_a_stranger_settled_holds_up_nobody() -> Result<()> {
+    let mut options = options();
+    options.timing.stuck = Duration::from_secs(1);
+    let rig = Rig::start(Mining::Manual, options).await?;
+    let (theirs, ours) = (rig.pay(0), rig.pay(1));
+    for payment in [&theirs, &ours] {
+        rig.seller.trust(rig.seller.grant(payment).await?).await?;
+        rig.until_state(payment, State::Submitted).await?;
+    }
+    // The pool forgets both; a stranger settles the first.
+    rig.chain.drop_all_transactions().await?;
+    let stranger = Stranger::on(&rig.chain).eager();
+    let settled = stranger.settle(&theirs).await?;
+    rig.chain.mine(1).await?;
+    stranger.done(settled).await?;
+    rig.mine_until(&theirs, State::Settled).await?;
+    rig.mine_until(&ours, State::Settled).await?;
+    assert_eq!(rig.record(&theirs).await?.inclusion.map(|at| at.tx), Some(settled));
+    rig.close().await?.assert(2, &[]);
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Two sellers on one ledger with one settler key: one of them sends, both sell.
+
+use anyhow::Result;
+use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use obol_core::Reason;
+use obol_devchain::Mining;
+use obol_facilitator::SettlerState;
+use obol_ledger::State;
+use obol_tests::{Rig, Sale, Seller, SellerOptions, until};
+use std::collections::HashSet;
+
+async fn second(rig: &Rig) -> Result<Seller> {
+    Seller::open(&rig.chain, rig.rpc.url(), &rig.ledger_file(), SellerOptions::default())
+}
+
+fn state(seller: &Seller) -> Option<SettlerState> {
+    seller.facilitator.states().next().map(|(_, state)| state)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_hundred_payments_spread_over_two_sellers_all_settle_and_none_twice() -> Result<()> {
+    const PAYMENTS: usize = 500;
+    let rig = Rig::start(Mining::Automine, SellerOptions::default()).await?;
+    let other = second(&rig).await?;
+    let sales = (0..PAYMENTS).map(|n| {
+        let (payment, seller) = (rig.pay(n), if n % 2 == 0 { &rig.seller } else { &other });
+        async move { seller.sell(&payment).await }
+    });
+    stream::iter(sales).buffer_unordered(32).try_collect::<()>().await?;
+    let distinct: HashSet<_> = rig.rpc.transactions().into_iter().collect();
+    assert_eq!(rig.spent().await?.len(), distinct.len(), "each transaction was mined, none is left over");
+    other.facilitator.stop().await;
+    rig.close().await?.assert(PAYMENTS, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_offered_fifty_times_at_once_to_two_sellers_is_granted_once() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, SellerOptions::default()).await?;
+    let other = second(&rig).await?;
+    let payment = rig.pay(0);
+    let tries = (0..50).map(|n| {
+        let (payment, seller) = (payment.clone(), if n % 2 == 0 { &rig.seller } else { &other });
+        async move { seller.attempt(&payment).await }
+    });
+    let mut served = 0;
+    for sale in try_join_all(tries).await? {
+        match sale {
+            Sale::Served => served += 1,
+            Sale::Refused(refusal) => {
+                let expected = [Reason::InFlight, Reason::AlreadyServed, Reason::NonceUsed];
+                assert!(expected.contains(&refusal.reason), "{refusal}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(served, 1);
+    other.facilitator.stop().await;
+    rig.close().await?.assert(1, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_leads_and_the_other_takes_over_when_it_stops() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, SellerOptions::default()).await?;
+    let other = second(&rig).await?;
+    until("one leads and one follows", async || {
+        let states = [state(&rig.seller), state(&other)];
+        let one_of_each = [SettlerState::Leading, SettlerState::Following]
+            .iter()
+            .all(|wanted| states.contains(&Some(*wanted)));
+        Ok(one_of_each.then_some(()))
+    })
+    .await?;
+    // What the follower sells is settled by the leader.
+    rig.seller.sell(&rig.pay(0)).await?;
+    other.sell(&rig.pay(1)).await?;
+    let payment = rig.pay(2);
+    let held = rig.seller.grant(&payment).await?;
+    other.facilitator.stop().await;
+    rig.until_settler(SettlerState::Leading).await?;
+    rig.seller.trust(held).await?;
+    rig.mine_until(&payment, State::Settled).await?;
+    rig.close().await?.assert(3, &[]);
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Whoever settles a payment, it counts once, by the token's events.
+
+use alloy_primitives::Address;
+use anyhow::Result;
+use obol_core::Amount;
+use obol_devchain::{Execution, Mining};
+use obol_ledger::{Delivery, State};
+use obol_tests::{Rig, Sale, SellerOptions, Stranger};
+use std::time::Duration;
+
+fn quick_to_look_again() -> SellerOptions {
+    let mut options = SellerOptions::default();
+    options.timing.back_off = Duration::from_secs(1);
+    options
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_a_stranger_settled_before_us_is_served_without_our_gas() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, SellerOptions::default()).await?;
+    let stranger = Stranger::on(&rig.chain);
+    let payment = rig.pay(0);
+    let held = rig.seller.grant(&payment).await?;
+    let transaction = stranger.settle(&payment).await?;
+    stranger.done(transaction).await?;
+    let owed = rig.seller.owe(held).await?;
+    assert_eq!(rig.seller.finish(owed).await?, Sale::Served);
+    let record = rig.record(&payment).await?;
+    assert_eq!(record.inclusion.map(|at| at.tx), Some(transaction));
+    assert!(rig.spent().await?.is_empty());
+    rig.close().await?.assert(1, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_comes_first_in_our_block_is_believed_and_not_us() -> Result<()> {
+    let rig = Rig::start(Mining::Manual, quick_to_look_again()).await?;
+    let stranger = Stranger::on(&rig.chain).eager();
+    let (payment, other) = (rig.pay(0), rig.pay(1));
+    for payment in [&payment, &other] {
+        rig.seller.trust(rig.seller.grant(payment).await?).await?;
+    }
+    rig.until_state(&payment, State::Submitted).await?;
+    rig.until_state(&other, State::Submitted).await?;
+    let transaction = stranger.settle(&payment).await?;
+    rig.chain.mine(1).await?;
+    stranger.done(transaction).await?;
+    let record = rig.mine_until(&payment, State::Settled).await?;
+    assert_eq!(record.inclusion.map(|at| at.tx), Some(transaction));
+    rig.close().await?.assert(2, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_comes_after_us_changes_nothing() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, SellerOptions::default()).await?;
+    let stranger = Stranger::on(&rig.chain);
+    let payment = rig.pay(0);
+    rig.seller.sell(&payment).await?;
+    let before = rig.record(&payment).await?.inclusion;
+    let transaction = stranger.settle(&payment).await?;
+    assert_eq!(rig.chain.mined(transaction).await?.execution, Execution::Reverted);
+    assert_eq!(rig.record(&payment).await?.inclusion, before);
+    rig.close().await?.assert(1, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_batch_counts_what_is_ours_in_it_whatever_state_that_was_in() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, SellerOptions::default()).await?;
+    let stranger = Stranger::on(&rig.chain);
+    let (reserved, released, elsewhere) = (rig.pay(0), rig.pay(1), {
+        let mut authorization = rig.buyer(2).authorize(&rig.seller.requirement);
+        authorization.to = Address::repeat_byte(7);
+        rig.buyer(2).sign(&rig.seller.requirement, authorization)
+    });
+    let held = rig.seller.grant(&reserved).await?;
+    let given_back = rig.seller.grant(&released).await?;
+    rig.seller.ledger.release(given_back, "the upstream failed").await??;
+    let batch = [elsewhere, reserved.clone(), released.clone()];
+    let transaction = stranger.settle_together(&batch).await?;
+    stranger.done(transaction).await?;
+    // Found in final blocks, without anybody asking for these payments.
+    for payment in [&reserved, &released] {
+        let record = rig.mine_until(payment, State::Settled).await?;
+        assert_eq!((record.delivery, record.inclusion.map(|at| at.tx)), (Delivery::None, Some(transaction)));
+    }
+    // The request that holds one of them is served on it; the other payer comes back.
+    let owed = rig.seller.owe(held).await?;
+    assert_eq!(rig.seller.finish(owed).await?, Sale::Served);
+    assert!(rig.spent().await?.is_empty());
+    rig.close().await?.assert(2, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authorization_cancelled_after_we_sent_it_fails_when_that_is_final() -> Result<()> {
+    let rig = Rig::start(Mining::Manual, quick_to_look_again()).await?;
+    let stranger = Stranger::on(&rig.chain).eager();
+    let (payment, other) = (rig.pay(0), rig.pay(1));
+    let owed = rig.seller.owe(rig.seller.grant(&payment).await?).await?;
+    rig.seller.trust(rig.seller.grant(&other).await?).await?;
+    rig.until_state(&payment, State::Submitted).await?;
+    let asset = &rig.seller.requirement.asset;
+    let cancelled = stranger.cancel(asset, &rig.buyer(0), payment.authorization.nonce).await?;
+    rig.chain.mine(1).await?;
+    stranger.done(cancelled).await?;
+    // Known, and not final: a reorganisation could still undo it.
+    let record = rig.until_state(&payment, State::Due).await?;
+    assert!(record.reason.is_none() || record.batch.is_some(), "{record:?}");
+    let (sale, failed) = tokio::join!(rig.seller.finish(owed), rig.mine_until(&payment, State::Failed));
+    let word = failed?.reason.expect("a failure has a reason");
+    assert!(word.contains("cancelled"), "{word}");
+    assert_eq!(sale?, Sale::Failed(Some(word)));
+    rig.close().await?.assert(1, &[(State::Failed, 1)]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_that_the_payer_spent_on_another_transfer_fails_the_payment() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, quick_to_look_again()).await?;
+    let stranger = Stranger::on(&rig.chain);
+    for (n, delivered) in [(0, true), (1, false)] {
+        let payment = rig.pay(n);
+        let held = rig.seller.grant(&payment).await?;
+        // The payer signed twice with one nonce; the other transfer pays the seller less.
+        let mut cheaper = payment.authorization.clone();
+        cheaper.value = Amount::from(1);
+        cheaper.to = Address::repeat_byte(7);
+        stranger.done(stranger.settle(&rig.buyer(n).sign(&rig.seller.requirement, cheaper)).await?).await?;
+        if delivered {
+            rig.seller.trust(held).await?;
+        } else {
+            rig.seller.owe(held).await?;
+        }
+        let record = rig.mine_until(&payment, State::Failed).await?;
+        let word = record.reason.unwrap_or_default();
+        assert!(word.contains("another transfer"), "{word}");
+    }
+    rig.close().await?.assert(0, &[(State::Failed, 2)]);
+    Ok(())
+}
