@@ -150,3 +150,25 @@ fn nothing_is_built_on_the_executable_and_the_local_chain_is_no_part_of_the_mone
     }
     Ok(())
 }
+
+/// All is built on `core`, and `stop` is nothing in a release: these are not drawn.
+#[test]
+fn the_drawing_in_architecture_md_has_each_arrow_and_no_other() -> Result<()> {
+    let short = |name: &str| name.strip_prefix("obol-").unwrap_or(name).to_owned();
+    let mut expected = BTreeSet::new();
+    let declared = declared()?;
+    for (name, needs) in declared.iter().filter(|(name, _)| *name != "obol-tests") {
+        let drawn = needs.iter().filter(|need| !matches!(need.as_str(), "obol-core" | "obol-stop"));
+        expected
+            .extend(drawn.filter(|need| declared.contains_key(*need)).map(|need| (short(name), short(need))));
+    }
+    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md"))?;
+    let (_, drawing) = page.split_once("graph TD\n").context("no drawing")?;
+    let mut drawn = BTreeSet::new();
+    for line in drawing.lines().take_while(|line| !line.starts_with("```")) {
+        let (from, to) = line.trim().split_once(" --> ").context("not an arrow")?;
+        drawn.extend(to.split(" & ").map(|to| (from.to_owned(), to.to_owned())));
+    }
+    assert_eq!(drawn, expected);
+    Ok(())
+}

@@ -92,7 +92,7 @@ reasons! {
         "This payment has been served. Sign a new one." }
     /// The payment was released too often to be tried again.
     TooManyAttempts { 402, false, v2: "too_many_attempts", v1: "invalid_payment",
-        "The upstream failed on this payment three times. It was not charged; sign a new one." }
+        "The upstream failed on this payment four times. It was not charged; sign a new one." }
     /// The same nonce came before with other terms.
     TermsChanged { 402, false, v2: "payment_terms_changed", v1: "invalid_payment",
         "A nonce stands for one payment. Sign a new one." }

@@ -4,6 +4,7 @@
 use crate::{cli::Cli, exit, ledger::COLUMNS};
 use clap::{Arg, Command, CommandFactory};
 use obol_core::{Reason, WireVersion};
+use obol_ledger::State;
 use std::{fmt::Write, fs, path::Path};
 
 const BEGIN: &str = "<!-- generated: OBOL_BLESS=1 cargo test -p obol reference -->\n";
@@ -131,4 +132,38 @@ fn the_page_of_the_ledger_has_each_command_and_column_as_the_code_does() {
         columns.push_str(&row(&[&format!("`{name}`"), meaning]));
     }
     hold("docs/ledger.md", 1, &columns);
+}
+#[test]
+fn the_tables_of_states_have_each_state_and_each_arrow() {
+    let documented = documented(include_str!("../../ledger/src/state.rs"));
+    let mut states = head(&["state", "meaning"]);
+    for state in State::ALL {
+        let variant = format!("{state:?} = ");
+        let (_, meaning) = documented.iter().find(|(line, _)| line.starts_with(&variant)).expect("its line");
+        states.push_str(&row(&[&format!("`{state}`"), meaning]));
+    }
+    hold("ARCHITECTURE.md", 0, &states);
+    let mut arrows = head(&["arrow", "from", "to", "when"]);
+    for (line, when) in documented.iter().filter(|(line, _)| line.contains(" => ")) {
+        let (name, way) = line.split_once(": ").expect("a name");
+        let (from, to) = way.trim_end_matches(';').split_once(" => ").expect("two ends");
+        let named =
+            |ends: &str| ends.split(" | ").map(|end| format!("`{}`", end.to_lowercase())).collect::<Vec<_>>();
+        arrows.push_str(&row(&[&format!("`{name}`"), &named(from).join(", "), &named(to).join(""), when]));
+    }
+    hold("ARCHITECTURE.md", 1, &arrows);
+}
+
+/// The lines of a source file that have a doc comment, and the comment.
+fn documented(text: &str) -> Vec<(&str, String)> {
+    let mut found = Vec::new();
+    let mut comment = Vec::new();
+    for line in text.lines().map(str::trim) {
+        match line.strip_prefix("/// ") {
+            Some(words) => comment.push(words),
+            None => found.push((line, std::mem::take(&mut comment).join(" "))),
+        }
+    }
+    found.retain(|(_, comment)| !comment.is_empty());
+    found
 }

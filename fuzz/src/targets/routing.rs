@@ -36,7 +36,7 @@ pub fn routes(data: &[u8]) {
     let mut lines = text.lines();
     let (Some(host), Some(path)) = (lines.next(), lines.next()) else { return };
     let Ok(path) = RequestPath::parse(path) else { return };
-    let offers: Vec<_> = lines.filter(|path| is_sold(path)).take(64).enumerate().map(offer).collect();
+    let offers: Vec<_> = lines.filter(is_sold).take(64).enumerate().map(offer).collect();
     let (routes, conflicts) = Routes::compile(offers.iter().cloned());
     assert_eq!(routes.len() + conflicts.len(), offers.len());
     let served: Vec<_> =
