@@ -98,5 +98,6 @@ fn setup(chain: &Devchain, rpc: Option<&str>, seller: &SellerOptions) -> Result<
         rpc: Rpc::new(rpc.unwrap_or(chain.url()), Duration::from_secs(5))?,
         settler: Key::from_bytes(chain.settler().key)?,
         gas: seller.gas,
+        factories: seller.factories.clone(),
     })
 }
