@@ -27,3 +27,8 @@ fuzz:
 	cargo run --locked --manifest-path fuzz/Cargo.toml --bin seeds
 	for target in $(TARGET); do \
 		cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS) -rss_limit_mb=2048 || exit 1; done
+
+# ARGS='--only challenge,gas' measures some.
+bench:
+	cargo build --release --locked -p obol
+	cargo run --release --locked -p obol-benches -- $(ARGS)

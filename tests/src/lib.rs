@@ -14,6 +14,7 @@ mod sale;
 mod seller;
 mod shop;
 mod stranger;
+mod till;
 mod upstream;
 mod wait;
 
@@ -29,5 +30,6 @@ pub use sale::Sale;
 pub use seller::{Seller, SellerOptions, chain_of, price};
 pub use shop::{Shop, ShopOptions};
 pub use stranger::Stranger;
+pub use till::Till;
 pub use upstream::{Heard, Reply, Upstream, chunks, reply, streamed};
 pub use wait::until;

@@ -1,22 +1,15 @@
-use crate::{SellerOptions, Upstream, chain_of, price};
-use anyhow::{Context, Result, bail, ensure};
-use obol_core::{Charge, Disconnect, Offer, OfferId, Registry};
+use crate::{SellerOptions, Till, Upstream, price};
+use anyhow::{Result, bail, ensure};
+use obol_core::{Charge, Disconnect, Offer, OfferId};
 use obol_devchain::{CHAIN, Devchain, Mining, Options};
-use obol_evm::{Key, Rpc};
-use obol_facilitator::{ChainSetup, Facilitator};
-use obol_ledger::{Clock, Ledger, PaymentId, PaymentRecord, Place};
-use obol_verifier::{Catalog, Gate, Limits, Parts, TrustedProxies, serve_admin, serve_gate};
+use obol_ledger::{PaymentId, PaymentRecord};
+use obol_verifier::{Limits, TrustedProxies};
 use std::{
-    net::SocketAddr,
+    ops::Deref,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 /// How a shop is set up.
 #[derive(Clone, Debug)]
@@ -46,17 +39,19 @@ impl Default for ShopOptions {
     }
 }
 
-/// The gate on loopback, with a ledger on a file and a local chain of its own.
+/// A gate with a ledger on a file and a local chain of its own.
 pub struct Shop {
     pub chain: Devchain,
-    pub ledger: Ledger,
-    pub address: SocketAddr,
-    pub admin: SocketAddr,
-    catalog: Arc<Catalog>,
-    facilitator: Arc<Facilitator>,
     folder: TempDir,
-    stop: watch::Sender<bool>,
-    servers: [JoinHandle<()>; 2],
+    till: Till,
+}
+
+impl Deref for Shop {
+    type Target = Till;
+
+    fn deref(&self) -> &Till {
+        &self.till
+    }
 }
 
 /// How long payments may take to come to rest before that is a fault.
@@ -76,47 +71,13 @@ impl Shop {
     }
 
     async fn open_in(chain: Devchain, folder: TempDir, options: ShopOptions) -> Result<Self> {
-        static SHOPS: AtomicU64 = AtomicU64::new(0);
-        // `RUST_LOG=debug` shows what a failing test's shop did; a second shop finds it set.
-        let filter = tracing_subscriber::EnvFilter::from_default_env();
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
-        let who = format!("shop-{}", SHOPS.fetch_add(1, Ordering::Relaxed));
-        let file = ledger_file(&folder);
-        let ledger = Ledger::open(&Place::File(&file), Clock::System, who)?;
-        let setup = ChainSetup {
-            chain: chain_of(options.seller.finality),
-            rpc: Rpc::new(options.rpc.as_deref().unwrap_or(chain.url()), Duration::from_secs(5))?,
-            settler: Key::from_bytes(chain.settler().key)?,
-            gas: options.seller.gas,
-            factories: Vec::new(),
-        };
-        let facilitator = Arc::new(Facilitator::start(&ledger, vec![setup], options.seller.timing));
-        let catalog = Arc::new(Catalog::default());
-        let gate = Gate::new(Parts {
-            catalog: Arc::clone(&catalog),
-            registry: Arc::new(Registry::built_in()),
-            ledger: if options.ledger_refuses { Ledger::open_read_only(&file)? } else { ledger.clone() },
-            facilitator: Arc::clone(&facilitator),
-            trusted: options.trusted,
-            max_sales: options.max_sales,
-        })?;
-        let (stop, stopped) = watch::channel(false);
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let health = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let (address, admin) = (listener.local_addr()?, health.local_addr()?);
-        let servers = [
-            tokio::spawn(serve_gate(gate.clone(), listener, options.limits, stopped.clone())),
-            tokio::spawn(serve_admin(gate, health, options.limits, stopped)),
-        ];
-        Ok(Self { chain, ledger, address, admin, catalog, facilitator, folder, stop, servers })
+        let till = Till::open(&chain, &ledger_file(&folder), options).await?;
+        Ok(Self { chain, folder, till })
     }
 
-    /// What is sold from now on.
-    pub fn publish(&self, offers: &[Offer]) -> Result<()> {
-        let offers: Vec<_> = offers.iter().cloned().map(Arc::new).collect();
-        let conflicts = self.catalog.publish(&offers, &Registry::built_in());
-        ensure!(conflicts.is_empty(), "{conflicts:?}");
-        Ok(())
+    /// A second gate on the same ledger and chain, with nothing to sell yet.
+    pub async fn second_till(&self, options: ShopOptions) -> Result<Till> {
+        Till::open(&self.chain, &self.ledger_file(), options).await
     }
 
     /// 0.01 USDC for each request at `path` and below.
@@ -165,39 +126,19 @@ impl Shop {
         }
     }
 
-    /// Begins a shutdown: running responses may finish.
-    pub fn begin_stop(&self) {
-        // Servers that have ended by themselves have stopped.
-        let _ = self.stop.send(true);
-    }
-
     /// Stops as at a restart of the program, and opens again on the same ledger and chain.
     pub async fn reopen(self, options: ShopOptions) -> Result<Self> {
-        let (chain, folder) = self.stop().await?;
+        let Self { chain, folder, till } = self;
+        till.stop().await?;
         Self::open_in(chain, folder, options).await
     }
 
     /// Stops, after checking that the ledger and the chain tell the same story.
     pub async fn close(self) -> Result<()> {
         self.check_books().await?;
-        let (chain, _folder) = self.stop().await?;
-        chain.stop().await;
+        self.till.stop().await?;
+        self.chain.stop().await;
         Ok(())
-    }
-
-    async fn stop(self) -> Result<(Devchain, TempDir)> {
-        self.begin_stop();
-        for server in self.servers {
-            server.await?;
-        }
-        // Sales that outlive their connections hold the facilitator.
-        let deadline = Instant::now() + PATIENCE;
-        while Arc::strong_count(&self.facilitator) > 1 {
-            ensure!(Instant::now() < deadline, "a sale has not ended");
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        Arc::into_inner(self.facilitator).context("a sale began after the stop")?.stop().await;
-        Ok((self.chain, self.folder))
     }
 
     /// Waits until nothing is owed, then compares each transfer to the seller with the ledger.

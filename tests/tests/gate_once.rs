@@ -51,6 +51,31 @@ async fn a_v1_payment_sent_fifty_times_at_once_is_served_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payment_sent_to_two_gates_on_one_ledger_is_served_by_one_of_them_once() -> Result<()> {
+    let shop = Shop::open(ShopOptions::default()).await?;
+    let second = shop.second_till(ShopOptions::default()).await?;
+    let upstream = Upstream::hello().await?;
+    let offer = shop.offer(AT, &upstream);
+    shop.publish(std::slice::from_ref(&offer))?;
+    second.publish(&[offer])?;
+    let customer = customer(&shop, WireVersion::V2);
+    let sale = customer.challenge(AT).await?;
+    for round in 1..=10 {
+        let (_, header) = customer.pay(&sale)?;
+        let gates = [shop.address, second.address].into_iter().cycle().take(20);
+        let answers = join_all(gates.map(|gate| fetch(gate, paid(get(AT), &header)))).await;
+        let answers: Vec<_> = answers.into_iter().collect::<Result<_>>()?;
+        let served = answers.iter().filter(|answered| answered.status == StatusCode::OK).count();
+        assert_eq!((served, upstream.count()), (1, round));
+        for gate in [shop.address, second.address] {
+            fetch(gate, paid(get(AT), &header)).await?.expect_refusal(Reason::AlreadyServed)?;
+        }
+    }
+    second.stop().await?;
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_payment_in_flight_is_a_conflict_for_everybody_else() -> Result<()> {
     let shop = Shop::open(ShopOptions::default()).await?;
     let (asked, mut was_asked) = tokio::sync::mpsc::channel(1);

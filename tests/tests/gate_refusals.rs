@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use hyper::{Method, StatusCode};
 use obol_core::{Reason, WireVersion};
 use obol_devchain::{
-    Devchain, Options,
+    Devchain, Mining, Options,
     fault::{Fault, FaultyRpc},
 };
 use obol_ledger::State;
@@ -167,6 +167,36 @@ async fn without_the_chain_nothing_is_forwarded_and_the_payment_is_good_when_it_
     assert_eq!((upstream.count(), shop.payments().await?.len()), (0, 0));
     rpc.heal();
     assert_eq!(fetch(shop.address, paid(get(AT), &header)).await?.status, StatusCode::OK);
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_paid_is_served_though_the_chain_is_away_and_nobody_else_with_its_nonce() -> Result<()> {
+    let chain = Devchain::start(Options { mining: Mining::Manual, ..Options::default() }).await?;
+    let rpc = FaultyRpc::start(chain.url()).await?;
+    let mut options = ShopOptions { rpc: Some(rpc.url().to_owned()), ..ShopOptions::default() };
+    options.seller.timing.settle_budget = Duration::from_millis(500);
+    let shop = Shop::open_on(chain, options).await?;
+    let upstream = Upstream::hello().await?;
+    shop.sell(AT, &upstream)?;
+    let customer = customer(&shop);
+    let sale = customer.challenge(AT).await?;
+    let (payment, header) = customer.pay(&sale)?;
+    fetch(shop.address, paid(get(AT), &header)).await?.expect_refusal(Reason::SettlementPending)?;
+    shop.chain.mine(1).await?;
+    shop.until_payment(|payment| payment.state().is_paid()).await?;
+
+    rpc.set(Fault::Disconnect);
+    let stranger = Buyer::of(shop.chain.buyers()[1]);
+    let requirement = obol_tests::requirement(&sale.offered[0]);
+    let forged = stranger.sign(&requirement, payment.authorization.clone());
+    let forged = customer.header(&sale, &forged)?;
+    fetch(shop.address, paid(get(AT), &forged)).await?.expect_refusal(Reason::ChainUnavailable)?;
+    assert_eq!(upstream.count(), 1);
+    let served = fetch(shop.address, paid(get(AT), &header)).await?;
+    assert_eq!((served.status, &served.body[..]), (StatusCode::OK, &b"hello"[..]));
+    customer.receipt(&served)?;
+    rpc.heal();
     shop.close().await
 }
 

@@ -247,3 +247,23 @@ async fn a_reply_that_needs_no_body_of_the_request_comes_before_it_has_ended() -
     assert!(response.body_mut().frame().await.is_none());
     shop.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_uploads_unpaid_gets_its_challenge_all_the_same() -> Result<()> {
+    let shop = Shop::open(ShopOptions::default()).await?;
+    let upstream = Upstream::hello().await?;
+    shop.sell(AT, &upstream)?;
+    let (body, sent) = chunks();
+    let mut request = Request::new(sent);
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = AT.parse()?;
+    let answer = tokio::spawn(send(shop.address, request));
+    // Closing on a client that still sends would destroy the answer on its way.
+    for _ in 0..300 {
+        body.send(Ok(Bytes::from_static(&[7; CHUNK]))).await?;
+    }
+    drop(body);
+    assert_eq!(answer.await??.status(), StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(upstream.count(), 0);
+    shop.close().await
+}

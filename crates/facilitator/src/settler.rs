@@ -170,7 +170,12 @@ impl Settler {
                     quiet_ticks = 0;
                     tokio::time::sleep(self.timing.gather).await;
                 }
-                _ = stopped.changed() => {}
+                changed = stopped.changed() => {
+                    // The facilitator was dropped without a word.
+                    if changed.is_err() {
+                        break;
+                    }
+                }
             }
         }
         if let Some(lease) = self.lease.take()

@@ -23,7 +23,7 @@ async fn who_cannot_be_served_after_a_stranger_settled_has_the_payment_back_at_o
 async fn a_recovered_payment_is_held_by_nobody_even_when_the_clock_is_set_back() {
     let time = Arc::new(AtomicI64::new(1_800_000_000_000));
     let ledger = Ledger::open(&Place::Memory, Clock::Manual(Arc::clone(&time)), "gate").expect("a ledger");
-    drop(reserve(&ledger, payment(0)).await);
+    let _of_a_dead_request = reserve(&ledger, payment(0)).await;
     let refused = ledger.reserve(payment(0), HOLD).await.expect("stored");
     assert!(matches!(refused, Reservation::Refused(r) if r.reason == Reason::InFlight));
     time.fetch_add(61_000, Ordering::SeqCst);

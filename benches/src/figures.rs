@@ -1,0 +1,82 @@
+//! The figures, in the order in which they are measured.
+
+mod admission;
+mod challenge;
+mod gate;
+mod lookup;
+mod memory;
+mod reservation;
+mod settlement;
+
+use crate::figure::{Figure, tabulate};
+use anyhow::Result;
+use clap::ValueEnum;
+use std::{process::ExitCode, time::Instant};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Bench {
+    /// Unpaid requests: challenge, challenge_cpu, challenge_latency.
+    #[value(alias = "challenge_cpu", alias = "challenge_latency")]
+    Challenge,
+    /// From a payment header to a durable row.
+    Admission,
+    /// Paid requests without the settlement's wait: gate_latency_p50, gate_latency_p99.
+    #[value(alias = "gate_latency", alias = "gate_latency_p50", alias = "gate_latency_p99")]
+    Gate,
+    /// The ledger alone.
+    #[value(alias = "reservation_64", alias = "reservation_256")]
+    Reservation,
+    /// On a local chain: settlement, gas, gas_50_payers.
+    #[value(alias = "gas", alias = "gas_50_payers")]
+    Settlement,
+    /// Of obol verifier: memory_idle, memory_10k_offers.
+    #[value(alias = "memory_idle", alias = "memory_10k_offers")]
+    Memory,
+    /// From a request's path to its offer.
+    Match,
+}
+
+impl Bench {
+    fn run(self) -> Result<Vec<Figure>> {
+        match self {
+            Self::Challenge => challenge::run(),
+            Self::Admission => admission::run(),
+            Self::Gate => gate::run(),
+            Self::Reservation => reservation::run(),
+            Self::Settlement => settlement::run(),
+            Self::Memory => memory::run(),
+            Self::Match => lookup::run(),
+        }
+    }
+}
+
+/// Runs these, or all. One that cannot be measured does not keep the others from it.
+pub(crate) fn run(only: &[Bench]) -> ExitCode {
+    let mut figures = Vec::new();
+    let mut code = ExitCode::SUCCESS;
+    for &bench in Bench::value_variants() {
+        if !only.is_empty() && !only.contains(&bench) {
+            continue;
+        }
+        let begun = Instant::now();
+        let told = bench.run().and_then(|measured| {
+            measured.iter().try_for_each(Figure::tell)?;
+            figures.extend(measured);
+            Ok(())
+        });
+        match told {
+            Ok(()) => eprintln!("{bench:?}: measured in {:.1} s", begun.elapsed().as_secs_f64()),
+            Err(error) => {
+                eprintln!("{bench:?}: not measured: {error:#}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    tabulate(&figures);
+    code
+}
+
+/// One thread for what a bench does itself beside the servers.
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
