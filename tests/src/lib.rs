@@ -17,7 +17,7 @@ pub use customer::{Answered, Customer, fetch, get, paid, request, requirement, s
 pub use payment_stage::PaymentStage;
 pub use published::{Printed, PrintedReceipt, npm_clients, run_script};
 pub use python::PythonClient;
-pub use raw::{RawResponse, raw};
+pub use raw::{Leaver, RawResponse, raw};
 pub use seller::{Seller, SellerOptions, chain_of, price};
 pub use shop::{Shop, ShopOptions};
 pub use till::Till;
