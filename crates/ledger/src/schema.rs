@@ -1,7 +1,7 @@
 //! The tables, their migrations, and the checks that run before a ledger is used.
 
 use crate::LedgerError;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::{path::Path, time::Duration};
 
 /// One step per schema version; never edited once released.
@@ -140,12 +140,21 @@ impl Place<'_> {
     }
 }
 
+/// Why a file cannot be used.
+fn refusal(path: &str, error: &rusqlite::Error) -> LedgerError {
+    let (path, why) = (path.to_owned(), error.to_string());
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => LedgerError::Damaged { path, why },
+        _ => LedgerError::Open { path, why },
+    }
+}
+
 /// How long a writer waits for another process's commit.
 const BUSY: Duration = Duration::from_secs(10);
 
 pub(crate) fn open(place: &Place<'_>) -> Result<Connection, LedgerError> {
     let shown = place.shown();
-    let failed = |error: rusqlite::Error| LedgerError::Open { path: shown.clone(), why: error.to_string() };
+    let failed = |error: rusqlite::Error| refusal(&shown, &error);
     let mut db = match place {
         Place::File(path) => Connection::open(path),
         Place::Memory => Connection::open_in_memory(),
@@ -163,14 +172,14 @@ pub(crate) fn open(place: &Place<'_>) -> Result<Connection, LedgerError> {
 /// Enters a process among those that may hold payments, and gives it its number.
 pub(crate) fn enrol(db: &Connection, who: &str, place: &Place<'_>) -> Result<i64, LedgerError> {
     db.execute("INSERT INTO owners (name, beat) VALUES (?1, 1)", [who])
-        .map_err(|error| LedgerError::Open { path: place.shown(), why: error.to_string() })?;
+        .map_err(|error| refusal(&place.shown(), &error))?;
     Ok(db.last_insert_rowid())
 }
 
 /// Opens an existing ledger for reading only: no migration, no recovery, no write.
 pub(crate) fn open_read_only(path: &Path) -> Result<Connection, LedgerError> {
     let shown = path.display().to_string();
-    let failed = |error: rusqlite::Error| LedgerError::Open { path: shown.clone(), why: error.to_string() };
+    let failed = |error: rusqlite::Error| refusal(&shown, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(failed)?;
     db.busy_timeout(BUSY).map_err(failed)?;
@@ -188,7 +197,7 @@ pub(crate) fn open_read_only(path: &Path) -> Result<Connection, LedgerError> {
 /// ignore the pragma silently.
 fn configure(db: &Connection, shown: &str) -> Result<(), LedgerError> {
     let refused = |why: String| LedgerError::Open { path: shown.to_owned(), why };
-    let failed = |error: rusqlite::Error| refused(error.to_string());
+    let failed = |error: rusqlite::Error| refusal(shown, &error);
     let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
     if mode != "wal" {
         return Err(refused(format!("its journal mode is {mode}, and it cannot be set to wal")));
@@ -217,8 +226,7 @@ fn version(db: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn migrate(db: &mut Connection, shown: &str) -> Result<(), LedgerError> {
-    let failed =
-        |error: rusqlite::Error| LedgerError::Open { path: shown.to_owned(), why: error.to_string() };
+    let failed = |error: rusqlite::Error| refusal(shown, &error);
     let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
     let found = version(&tx).map_err(failed)?;
     if found > known() {

@@ -4,6 +4,7 @@ mod batches;
 mod evidence;
 mod group;
 mod holds;
+mod opening;
 mod payments;
 mod reading;
 mod take_over;
