@@ -163,6 +163,7 @@ pub(crate) fn open(place: &Place<'_>) -> Result<Connection, LedgerError> {
     db.busy_timeout(BUSY).map_err(failed)?;
     db.set_prepared_statement_cache_capacity(128);
     if matches!(place, Place::File(_)) {
+        recognize(&db, &shown)?;
         configure(&db, &shown)?;
     }
     migrate(&mut db, &shown)?;
@@ -183,13 +184,33 @@ pub(crate) fn open_read_only(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(failed)?;
     db.busy_timeout(BUSY).map_err(failed)?;
-    match version(&db).map_err(failed)? {
-        found if found > known() => Err(LedgerError::NewerSchema { path: shown, found, known: known() }),
+    match recognize(&db, &shown)? {
         found if found < known() => Err(LedgerError::Open {
             path: shown,
             why: format!("its schema is {found}; start the verifier once to bring it to {}", known()),
         }),
         _ => Ok(db),
+    }
+}
+
+/// The schema's version; 0 for a database in which nothing is. Asked before anything is written,
+/// so that a file of another program is left as it is.
+fn recognize(db: &Connection, shown: &str) -> Result<i64, LedgerError> {
+    // One statement, which sees one moment: another process may be making the ledger.
+    let (found, tables, ledgers): (i64, i64, i64) = db
+        .query_row(
+            "SELECT user_version, (SELECT count(*) FROM sqlite_schema WHERE type = 'table'), \
+             (SELECT count(*) FROM sqlite_schema WHERE name = 'ledger') FROM pragma_user_version",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .map_err(|error| refusal(shown, &error))?;
+    let path = shown.to_owned();
+    match (found, tables, ledgers) {
+        (0, 0, _) => Ok(0),
+        (1.., _, 1) if found > known() => Err(LedgerError::NewerSchema { path, found, known: known() }),
+        (1.., _, 1) => Ok(found),
+        _ => Err(LedgerError::Open { path, why: "it is a database, but not a ledger".to_owned() }),
     }
 }
 

@@ -170,3 +170,21 @@ async fn many_processes_may_make_the_same_ledger_at_once() {
     ids.dedup();
     assert_eq!(ids.len(), 1, "all have the same ledger: {ids:?}");
 }
+
+#[test]
+fn another_programs_database_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for version in [0, 1, 99, -1] {
+        let path = folder.path().join(format!("songs-{version}.db"));
+        let raw = Connection::open(&path).expect("made");
+        raw.execute_batch("CREATE TABLE songs (title TEXT)").expect("a table");
+        raw.pragma_update(None, "user_version", version).expect("set");
+        raw.close().expect("closed");
+        let before = fs::read(&path).expect("read");
+        let reading = Ledger::open_read_only(&path).map(drop).expect_err("refused");
+        for refusal in [refusal(&path), reading] {
+            assert!(refusal.to_string().contains("not a ledger"), "version {version}: {refusal}");
+        }
+        assert_eq!(fs::read(&path).expect("read"), before, "version {version}");
+    }
+}
