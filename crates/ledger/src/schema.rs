@@ -145,6 +145,9 @@ fn refusal(path: &str, error: &rusqlite::Error) -> LedgerError {
     let (path, why) = (path.to_owned(), error.to_string());
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt) => LedgerError::Damaged { path, why },
+        Some(ErrorCode::ReadOnly) => {
+            LedgerError::Open { path, why: "it or its folder may not be written by this user".to_owned() }
+        }
         _ => LedgerError::Open { path, why },
     }
 }
@@ -258,4 +261,19 @@ fn migrate(db: &mut Connection, shown: &str) -> Result<(), LedgerError> {
     }
     tx.pragma_update(None, "user_version", known()).map_err(failed)?;
     tx.commit().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_commit_on_a_file_is_synced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = open(&Place::File(&folder.path().join("ledger.db"))).expect("a ledger");
+        // 2 is FULL: in write-ahead mode NORMAL would sync at checkpoints only.
+        let synchronous: i64 = db.query_row("PRAGMA synchronous", [], |row| row.get(0)).expect("read");
+        let keys: i64 = db.query_row("PRAGMA foreign_keys", [], |row| row.get(0)).expect("read");
+        assert_eq!((synchronous, keys), (2, 1));
+    }
 }

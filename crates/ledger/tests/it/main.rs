@@ -6,5 +6,6 @@ mod group;
 mod holds;
 mod opening;
 mod payments;
+mod permissions;
 mod reading;
 mod take_over;
