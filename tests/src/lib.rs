@@ -24,13 +24,9 @@ pub use customer::{Answered, Customer, fetch, get, paid, request, requirement, s
 pub use payment_stage::PaymentStage;
 pub use published::{Printed, PrintedReceipt, npm_clients, run_script};
 pub use python::PythonClient;
-<<<<<<< HEAD
-pub use raw::{RawResponse, raw};
+pub use raw::{Leaver, RawResponse, raw};
 pub use rig::{Rig, Spent, ledger_file, transactions_of};
 pub use sale::Sale;
-=======
-pub use raw::{Leaver, RawResponse, raw};
->>>>>>> gate
 pub use seller::{Seller, SellerOptions, chain_of, price};
 pub use shop::{Shop, ShopOptions};
 pub use stranger::Stranger;
