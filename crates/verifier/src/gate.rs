@@ -144,10 +144,7 @@ impl Gate {
         };
         let (reply, response) = oneshot::channel();
         let sale = Sale::new(Arc::clone(&self.shared), listed, version, outside, &request);
-        tokio::spawn(async move {
-            sale.run(claim, request, reply).await;
-            drop(permit);
-        });
+        tokio::spawn(sale.run(claim, request, reply, permit));
         response.await.unwrap_or_else(|_| {
             // The task panicked. Its payment, if it held one, is given back when its hold ends.
             answer::refuse(&Reason::LedgerUnavailable.into(), version, Money::default())

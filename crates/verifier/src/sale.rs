@@ -25,7 +25,10 @@ use obol_ledger::{
 };
 use obol_wire::{Claim, Money, Receipt};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::Instant,
+};
 
 /// Between the last step that a hold has to outlive and its end.
 const SLACK: Duration = Duration::from_secs(15);
@@ -126,16 +129,24 @@ impl Sale {
             listed,
             version,
             url: asked::url(&outside, request),
-            fingerprint: asked::fingerprint(&outside, request),
+            fingerprint: asked::fingerprint(&listed.offer.id, &outside, request),
             client_headers: request.headers().clone(),
             outside,
         }
     }
 
-    pub(crate) async fn run(self, claim: Claim, request: Request<Incoming>, mut reply: Reply) {
+    pub(crate) async fn run(
+        self,
+        claim: Claim,
+        request: Request<Incoming>,
+        mut reply: Reply,
+        permit: OwnedSemaphorePermit,
+    ) {
         match self.sell(claim, request, &mut reply).await {
             Ok(sold) => self.deliver(sold, reply).await,
             Err(ended) => {
+                // What is left is the client's own pace: it must not keep others from buying.
+                drop(permit);
                 if let Some(response) = self.answer(ended).await {
                     // A client that has left by now misses a refusal only.
                     drop(reply.send(response));
