@@ -1,6 +1,7 @@
 //! The ledger's edges: files that are no ledgers, disks that fail, several handles on one file.
 
 mod batches;
+mod disk;
 mod evidence;
 mod group;
 mod holds;
