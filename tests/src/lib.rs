@@ -24,7 +24,7 @@ pub use customer::{Answered, Customer, fetch, get, paid, request, requirement, s
 pub use payment_stage::PaymentStage;
 pub use published::{Printed, PrintedReceipt, npm_clients, run_script};
 pub use python::PythonClient;
-pub use raw::{RawResponse, raw};
+pub use raw::{Leaver, RawResponse, raw};
 pub use rig::{Rig, Spent, ledger_file, transactions_of};
 pub use sale::Sale;
 pub use seller::{Seller, SellerOptions, chain_of, price};

@@ -1,4 +1,4 @@
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -37,6 +37,27 @@ pub async fn raw(to: SocketAddr, bytes: &[u8]) -> Result<Vec<RawResponse>> {
         .with_context(|| format!("not closed after {PATIENCE:?}: {}", shown(bytes)))?;
     responses(&answer, bytes.starts_with(b"HEAD "))
         .with_context(|| format!("to {}: {}", shown(bytes), shown(&answer)))
+}
+
+/// A client that leaves in time for the server to notice.
+#[derive(Debug)]
+pub struct Leaver(TcpStream);
+
+impl Leaver {
+    pub async fn send(to: SocketAddr, request: &str) -> Result<Self> {
+        let mut stream = TcpStream::connect(to).await?;
+        stream.write_all(request.as_bytes()).await?;
+        Ok(Self(stream))
+    }
+
+    /// Says no more, and waits until the server has hung up on it without an answer.
+    pub async fn leave(mut self) -> Result<()> {
+        self.0.shutdown().await?;
+        let mut answer = Vec::new();
+        tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut answer)).await.context("not noticed")??;
+        ensure!(answer.is_empty(), "answered: {}", shown(&answer));
+        Ok(())
+    }
 }
 
 fn responses(mut answer: &[u8], without_body: bool) -> Result<Vec<RawResponse>> {

@@ -1,7 +1,7 @@
 //! The tables, their migrations, and the checks that run before a ledger is used.
 
 use crate::LedgerError;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::{path::Path, time::Duration};
 
 /// One step per schema version; never edited once released.
@@ -140,12 +140,24 @@ impl Place<'_> {
     }
 }
 
+/// Why a file cannot be used.
+fn refusal(path: &str, error: &rusqlite::Error) -> LedgerError {
+    let (path, why) = (path.to_owned(), error.to_string());
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt) => LedgerError::Damaged { path, why },
+        Some(ErrorCode::ReadOnly) => {
+            LedgerError::Open { path, why: "it or its folder may not be written by this user".to_owned() }
+        }
+        _ => LedgerError::Open { path, why },
+    }
+}
+
 /// How long a writer waits for another process's commit.
 const BUSY: Duration = Duration::from_secs(10);
 
 pub(crate) fn open(place: &Place<'_>) -> Result<Connection, LedgerError> {
     let shown = place.shown();
-    let failed = |error: rusqlite::Error| LedgerError::Open { path: shown.clone(), why: error.to_string() };
+    let failed = |error: rusqlite::Error| refusal(&shown, &error);
     let mut db = match place {
         Place::File(path) => Connection::open(path),
         Place::Memory => Connection::open_in_memory(),
@@ -154,6 +166,7 @@ pub(crate) fn open(place: &Place<'_>) -> Result<Connection, LedgerError> {
     db.busy_timeout(BUSY).map_err(failed)?;
     db.set_prepared_statement_cache_capacity(128);
     if matches!(place, Place::File(_)) {
+        recognize(&db, &shown)?;
         configure(&db, &shown)?;
     }
     migrate(&mut db, &shown)?;
@@ -163,19 +176,18 @@ pub(crate) fn open(place: &Place<'_>) -> Result<Connection, LedgerError> {
 /// Enters a process among those that may hold payments, and gives it its number.
 pub(crate) fn enrol(db: &Connection, who: &str, place: &Place<'_>) -> Result<i64, LedgerError> {
     db.execute("INSERT INTO owners (name, beat) VALUES (?1, 1)", [who])
-        .map_err(|error| LedgerError::Open { path: place.shown(), why: error.to_string() })?;
+        .map_err(|error| refusal(&place.shown(), &error))?;
     Ok(db.last_insert_rowid())
 }
 
 /// Opens an existing ledger for reading only: no migration, no recovery, no write.
 pub(crate) fn open_read_only(path: &Path) -> Result<Connection, LedgerError> {
     let shown = path.display().to_string();
-    let failed = |error: rusqlite::Error| LedgerError::Open { path: shown.clone(), why: error.to_string() };
+    let failed = |error: rusqlite::Error| refusal(&shown, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(failed)?;
     db.busy_timeout(BUSY).map_err(failed)?;
-    match version(&db).map_err(failed)? {
-        found if found > known() => Err(LedgerError::NewerSchema { path: shown, found, known: known() }),
+    match recognize(&db, &shown)? {
         found if found < known() => Err(LedgerError::Open {
             path: shown,
             why: format!("its schema is {found}; start the verifier once to bring it to {}", known()),
@@ -184,11 +196,32 @@ pub(crate) fn open_read_only(path: &Path) -> Result<Connection, LedgerError> {
     }
 }
 
+/// The schema's version; 0 for a database in which nothing is. Asked before anything is written,
+/// so that a file of another program is left as it is.
+fn recognize(db: &Connection, shown: &str) -> Result<i64, LedgerError> {
+    // One statement, which sees one moment: another process may be making the ledger.
+    let (found, tables, ledgers): (i64, i64, i64) = db
+        .query_row(
+            "SELECT user_version, (SELECT count(*) FROM sqlite_schema WHERE type = 'table'), \
+             (SELECT count(*) FROM sqlite_schema WHERE name = 'ledger') FROM pragma_user_version",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .map_err(|error| refusal(shown, &error))?;
+    let path = shown.to_owned();
+    match (found, tables, ledgers) {
+        (0, 0, _) => Ok(0),
+        (1.., _, 1) if found > known() => Err(LedgerError::NewerSchema { path, found, known: known() }),
+        (1.., _, 1) => Ok(found),
+        _ => Err(LedgerError::Open { path, why: "it is a database, but not a ledger".to_owned() }),
+    }
+}
+
 /// WAL and a sync at every commit, asserted rather than hoped for: some file systems and builds
 /// ignore the pragma silently.
 fn configure(db: &Connection, shown: &str) -> Result<(), LedgerError> {
     let refused = |why: String| LedgerError::Open { path: shown.to_owned(), why };
-    let failed = |error: rusqlite::Error| refused(error.to_string());
+    let failed = |error: rusqlite::Error| refusal(shown, &error);
     let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
     if mode != "wal" {
         return Err(refused(format!("its journal mode is {mode}, and it cannot be set to wal")));
@@ -217,8 +250,7 @@ fn version(db: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn migrate(db: &mut Connection, shown: &str) -> Result<(), LedgerError> {
-    let failed =
-        |error: rusqlite::Error| LedgerError::Open { path: shown.to_owned(), why: error.to_string() };
+    let failed = |error: rusqlite::Error| refusal(shown, &error);
     let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
     let found = version(&tx).map_err(failed)?;
     if found > known() {
@@ -229,4 +261,19 @@ fn migrate(db: &mut Connection, shown: &str) -> Result<(), LedgerError> {
     }
     tx.pragma_update(None, "user_version", known()).map_err(failed)?;
     tx.commit().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_commit_on_a_file_is_synced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = open(&Place::File(&folder.path().join("ledger.db"))).expect("a ledger");
+        // 2 is FULL: in write-ahead mode NORMAL would sync at checkpoints only.
+        let synchronous: i64 = db.query_row("PRAGMA synchronous", [], |row| row.get(0)).expect("read");
+        let keys: i64 = db.query_row("PRAGMA foreign_keys", [], |row| row.get(0)).expect("read");
+        assert_eq!((synchronous, keys), (2, 1));
+    }
 }

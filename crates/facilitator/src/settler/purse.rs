@@ -2,8 +2,8 @@
 
 use super::{Settler, SettlerState, TickError};
 use crate::limits::BATCH_OVERHEAD;
-use alloy_primitives::U256;
-use obol_evm::{Fees, RpcError, SignedTransaction, sign_filler};
+use alloy_primitives::{Bytes, U256};
+use obol_evm::{ContractCall, Fees, RpcError, sign_call};
 use obol_ledger::{Attempt, Clock, LiveBatch, Timestamp};
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ impl Settler {
             self.enter(SettlerState::TooExpensive);
             return Ok(());
         };
-        // Stands for a payment's transaction; it is neither stored nor sent.
-        let example = sign_filler(&self.key, self.chain.id, nonce, fees);
+        let example = ContractCall { to: self.account.account, data: Bytes::new() };
+        let (funds, l1_fee) = tokio::try_join!(self.funds(), self.l1_fee(nonce, &example))?;
         let gas_limit = BATCH_OVERHEAD + self.gas.per_payment;
-        let state = self.affordable(&example, gas_limit, fees, 1).await?.err();
+        let state = self.affordable(l1_fee, funds, gas_limit, fees, 1).err();
         self.enter(state.unwrap_or(SettlerState::Leading));
         Ok(())
     }
@@ -33,9 +33,9 @@ impl Settler {
     /// What to pay per gas now; none when that is above the ceiling. Room for the base fee to
     /// double keeps a transaction valid for six full blocks.
     pub(super) async fn fees(&self) -> Result<Option<Fees>, TickError> {
-        let head = self.read_head().await?;
-        let base: u128 = head.base_fee_per_gas.unwrap_or_default().saturating_to();
-        let tip = match self.rpc.suggested_tip().await {
+        let (head, tip) = tokio::join!(self.read_head(), self.rpc.suggested_tip());
+        let base: u128 = head?.base_fee_per_gas.unwrap_or_default().saturating_to();
+        let tip = match tip {
             Ok(tip) => tip,
             Err(RpcError::Refused { .. }) => FALLBACK_TIP,
             Err(error) => return Err(error.into()),
@@ -48,23 +48,36 @@ impl Settler {
         Ok(Some(Fees { max_fee, tip }))
     }
 
-    /// Whether the account can pay for the transaction at its worst, and the L1 fee is bearable.
-    pub(super) async fn affordable(
+    /// What the account has, in wei.
+    pub(super) async fn funds(&self) -> Result<U256, TickError> {
+        Ok(self.rpc.balance(self.account.account).await?)
+    }
+
+    /// What the data of a transaction costs on L1, in wei: nothing but on OP-stack chains.
+    pub(super) async fn l1_fee(&self, nonce: u64, call: &ContractCall) -> Result<U256, TickError> {
+        if !self.chain.op_stack {
+            return Ok(U256::ZERO);
+        }
+        // Neither stored nor sent: its length is what is paid for.
+        let fees = Fees { max_fee: self.gas.max_fee, tip: self.gas.max_fee };
+        let example = sign_call(&self.key, self.chain.id, nonce, u64::MAX, fees, call);
+        Ok(self.rpc.l1_fee(&example.raw).await?)
+    }
+
+    /// Whether the account can pay for a transaction at its worst, and the L1 fee is bearable.
+    pub(super) fn affordable(
         &self,
-        signed: &SignedTransaction,
+        l1_fee: U256,
+        funds: U256,
         gas_limit: u64,
         fees: Fees,
         payments: usize,
-    ) -> Result<Result<(), SettlerState>, TickError> {
-        let l1_fee = if self.chain.op_stack { self.rpc.l1_fee(&signed.raw).await? } else { U256::ZERO };
+    ) -> Result<(), SettlerState> {
         if l1_fee > U256::from(self.gas.l1_fee_per_payment) * U256::from(payments) {
-            return Ok(Err(SettlerState::TooExpensive));
+            return Err(SettlerState::TooExpensive);
         }
         let worst = U256::from(gas_limit) * U256::from(fees.max_fee) + l1_fee;
-        if self.rpc.balance(self.account.account).await? < worst {
-            return Ok(Err(SettlerState::NoGas));
-        }
-        Ok(Ok(()))
+        if funds < worst { Err(SettlerState::NoGas) } else { Ok(()) }
     }
 
     pub(super) fn waited(&self, attempt: &Attempt, now: Timestamp) -> Duration {

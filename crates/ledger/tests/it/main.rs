@@ -4,6 +4,8 @@ mod batches;
 mod evidence;
 mod group;
 mod holds;
+mod opening;
 mod payments;
+mod permissions;
 mod reading;
 mod take_over;

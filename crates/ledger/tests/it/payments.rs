@@ -126,3 +126,16 @@ pub(crate) fn receipt(batch: BatchId, at: Inclusion, paid: &[PaymentId], unpaid:
 pub(crate) async fn record(ledger: &Ledger, id: PaymentId) -> PaymentRecord {
     ledger.payment(id).await.expect("read").expect("stored")
 }
+
+/// Drops the last handle on a file and waits until the file is whole: the last connection takes
+/// the write-ahead log with it.
+pub(crate) async fn close(ledger: Ledger, path: &Path) {
+    drop(ledger);
+    let log = path.with_extension("db-wal");
+    let closed = async {
+        while log.exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), closed).await.expect("closed");
+}

@@ -122,14 +122,16 @@ async fn a_nonce_that_the_payer_spent_on_another_transfer_fails_the_payment() ->
     for (n, delivered) in [(0, true), (1, false)] {
         let payment = rig.pay(n);
         let held = rig.seller.grant(&payment).await?;
-        // The payer signed twice with one nonce; the other transfer pays the seller less.
+        // The payer signed twice with one nonce; the other transfer pays somebody else less.
         let mut cheaper = payment.authorization.clone();
         cheaper.value = Amount::from(1);
         cheaper.to = Address::repeat_byte(7);
         stranger.done(stranger.settle(&rig.buyer(n).sign(&rig.seller.requirement, cheaper)).await?).await?;
         if delivered {
+            // Judged first when that is not final yet.
             rig.seller.trust(held).await?;
         } else {
+            rig.chain.mine(3).await?;
             rig.seller.owe(held).await?;
         }
         let record = rig.mine_until(&payment, State::Failed).await?;

@@ -185,7 +185,9 @@ async fn another_chains_endpoint_is_not_believed_about_anything() -> Result<()> 
     seller.trust(held).await?;
     rig.until_settler(SettlerState::RpcDown).await?;
     until_asked(&rig, 3).await?;
-    assert_eq!(rig.record(&included).await?, before);
+    // It may have become final before its chain was another one.
+    let after = rig.record(&included).await?;
+    assert!(after.state().is_paid() && after.inclusion == before.inclusion, "{after:?}");
     assert_eq!(rig.record(&due).await?.state(), State::Due);
     assert_eq!(rig.transactions_of(&due), 0);
     set(84532).await?;

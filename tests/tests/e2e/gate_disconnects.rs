@@ -8,7 +8,7 @@ use obol_core::{Amount, Charge, Disconnect, Exposure, Reason, WireVersion};
 use obol_devchain::Mining;
 use obol_ledger::{Delivery, State};
 use obol_tests::{
-    Buyer, Customer, Shop, ShopOptions, Upstream, chunks, fetch, get, paid, reply, send, streamed,
+    Buyer, Customer, Leaver, Shop, ShopOptions, Upstream, chunks, fetch, get, paid, reply, send, streamed,
 };
 use obol_wire::Receipt;
 use std::{io, time::Duration};
@@ -74,10 +74,12 @@ async fn charged_and_left(
     offer.charge = charge;
     shop.publish(&[offer])?;
     let (_, header) = customer(shop).payment(AT).await?;
-    let leaving = tokio::spawn(send(shop.address, paid(get(AT), &header)));
+    // As `fetch` sends it, so that it is the same request when it comes again.
+    let request =
+        format!("GET {AT} HTTP/1.1\r\nHost: {}\r\n{}: {}\r\n\r\n", shop.address, header.name, header.value);
+    let leaving = Leaver::send(shop.address, &request).await?;
     let first = asks.recv().await.context("not asked")?;
-    leaving.abort();
-    let _cancelled = leaving.await;
+    leaving.leave().await?;
     let held = shop.payments().await?;
     assert_eq!(held[0].state(), State::Reserved, "it is not given back");
     first.send("first").ok().context("the gate waits all the same")?;

@@ -111,7 +111,9 @@ async fn an_upstream_that_fails_before_its_head_is_whole_costs_nothing() -> Resu
         let (address, server) = says(bytes, then).await?;
         let mut bad = offer.clone();
         bad.upstream.base = format!("http://{address}");
-        bad.upstream.header_timeout = Duration::from_millis(500);
+        if reason == Reason::UpstreamTimeout {
+            bad.upstream.header_timeout = Duration::from_millis(500);
+        }
         shop.publish(&[bad])?;
         let (payment, header) = customer.payment(AT).await?;
         let failed = fetch(shop.address, paid(get(AT), &header)).await?;

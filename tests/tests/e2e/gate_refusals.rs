@@ -175,7 +175,7 @@ async fn who_has_paid_is_served_though_the_chain_is_away_and_nobody_else_with_it
     let chain = Devchain::start(Options { mining: Mining::Manual, ..Options::default() }).await?;
     let rpc = FaultyRpc::start(chain.url()).await?;
     let mut options = ShopOptions { rpc: Some(rpc.url().to_owned()), ..ShopOptions::default() };
-    options.seller.timing.settle_budget = Duration::from_millis(500);
+    options.seller.timing.settle_budget = Duration::from_secs(2);
     let shop = Shop::open_on(chain, options).await?;
     let upstream = Upstream::hello().await?;
     shop.sell(AT, &upstream)?;

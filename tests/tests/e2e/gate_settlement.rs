@@ -12,10 +12,11 @@ use std::time::Duration;
 
 const AT: &str = "/services/paid";
 
-/// Blocks come only when asked for, and requests wait a second.
+/// Blocks come only when asked for, and requests wait two seconds: enough for a transaction to
+/// be out, also on a busy machine.
 async fn slow_shop() -> Result<Shop> {
     let mut options = ShopOptions { mining: Mining::Manual, ..ShopOptions::default() };
-    options.seller.timing.settle_budget = Duration::from_secs(1);
+    options.seller.timing.settle_budget = Duration::from_secs(2);
     options.seller.timing.stuck = Duration::from_secs(600);
     Shop::open(options).await
 }

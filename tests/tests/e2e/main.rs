@@ -1,0 +1,32 @@
+//! The money path end to end, on a real chain. One executable: each would link the whole tree.
+
+mod batches;
+mod endpoints_answers;
+mod endpoints_faults;
+mod endpoints_gas;
+mod endpoints_nonces;
+mod facilitator_dropped;
+mod gate_browsers;
+mod gate_challenge;
+mod gate_clients;
+mod gate_disconnects;
+mod gate_framing;
+mod gate_headers;
+mod gate_once;
+mod gate_paths;
+mod gate_payments;
+mod gate_refusals;
+mod gate_reload;
+mod gate_settlement;
+mod gate_streams;
+mod gate_upstreams;
+mod lease;
+mod lease_processes;
+mod reorgs;
+mod settlement;
+mod settlement_strangers;
+mod settlement_time;
+mod verify_payers;
+mod verify_signatures;
+mod verify_terms;
+mod wallets;
