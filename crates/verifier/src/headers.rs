@@ -60,7 +60,9 @@ fn canonical(name: &HeaderName) -> String {
 /// connection's, or named by `Connection`.
 pub(crate) fn to_upstream(client: HeaderMap) -> HeaderMap {
     without(client, |canonical| {
-        STRIPPED.contains(&canonical) || HOP_BY_HOP.contains(&canonical) || PREFIXES.iter().any(|prefix| canonical.starts_with(prefix))
+        STRIPPED.contains(&canonical)
+            || HOP_BY_HOP.contains(&canonical)
+            || PREFIXES.iter().any(|prefix| canonical.starts_with(prefix))
     })
 }
 
