@@ -50,7 +50,7 @@ pub(crate) struct VerifierArgs {
     /// Where buyers are served.
     #[arg(long, env = "OBOL_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Where health is answered for operators: /healthz, /readyz.
+    /// Where health is answered for operators: /healthz, /readyz, /status.
     #[arg(long, env = "OBOL_ADMIN_LISTEN", default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
     admin_listen: SocketAddr,
     /// The ledger's file; made when it is not there. Verifiers on this machine may share it.
