@@ -51,8 +51,9 @@ CREATE INDEX due ON payments (chain, retry_at) WHERE state = 2;
 CREATE INDEX moving ON payments (chain, state) WHERE state IN (3, 4, 5);
 CREATE INDEX reserved ON payments (held_until) WHERE state = 0;
 CREATE INDEX entitled ON payments (payer, fingerprint) WHERE delivery = 0 AND state IN (2, 3, 4, 5, 6);
-CREATE INDEX exposed_by_offer ON payments (offer_namespace, offer_name) WHERE delivery <> 0 AND state IN (2, 3, 4);
 CREATE INDEX failed_by_payer ON payments (payer, asset, chain) WHERE state = 7;
+CREATE INDEX exposed_by_offer ON payments (offer_namespace, offer_name, asset, chain, amount)
+    WHERE delivery <> 0 AND state IN (2, 3, 4);
 CREATE INDEX delivering ON payments (owner) WHERE delivery = 1;
 CREATE INDEX by_batch ON payments (batch) WHERE batch IS NOT NULL;
 
