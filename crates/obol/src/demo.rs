@@ -43,7 +43,7 @@ pub(crate) struct DemoArgs {
     /// The chain's port on loopback; a free one if not given.
     #[arg(long, env = "OBOL_DEMO_RPC_PORT", value_name = "PORT")]
     rpc_port: Option<u16>,
-    /// The ledger's file; one in a new temporary folder if not given.
+    /// The ledger's file, which must not be there yet; one in a new temporary folder if not given.
     #[arg(long, env = "OBOL_DEMO_LEDGER", value_name = "FILE")]
     ledger: Option<PathBuf>,
 }

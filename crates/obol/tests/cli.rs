@@ -58,6 +58,8 @@ fn the_demo_sells_twice_and_says_so_in_one_document() -> Result<()> {
     let earned = &document["earnings"][0];
     assert_eq!((&earned["payments"], &earned["amount"]), (&2.into(), &"20000".into()));
     assert_eq!((&earned["offer_namespace"], &earned["offer_name"]), (&"demo".into(), &"demo-hello".into()));
+    let again = run(&["demo", "--once", "--ledger", ledger])?;
+    assert_eq!(again.status.code(), Some(4), "a chain that starts from nothing has no use for it");
     reads_back(ledger)
 }
 
