@@ -2,7 +2,10 @@
 
 use crate::LedgerError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// One step per schema version; never edited once released.
 const MIGRATIONS: &[&str] = &[r"
@@ -164,14 +167,22 @@ fn keep_private(path: &Path) {
     let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
+/// The path from the root, in which SQLite sees no more than a path: by themselves `:memory:` and
+/// `file:ledger?mode=memory` would be ledgers that end with the process.
+fn whole(path: &Path) -> Result<PathBuf, LedgerError> {
+    std::path::absolute(path)
+        .map_err(|error| LedgerError::Open { path: path.display().to_string(), why: error.to_string() })
+}
+
 pub(crate) fn open(place: &Place<'_>) -> Result<Connection, LedgerError> {
     let shown = place.shown();
     let failed = |error: rusqlite::Error| refusal(&shown, &error);
-    if let Place::File(path) = place {
-        keep_private(path);
-    }
     let mut db = match place {
-        Place::File(path) => Connection::open(path),
+        Place::File(path) => {
+            let path = whole(path)?;
+            keep_private(&path);
+            Connection::open(path)
+        }
         Place::Memory => Connection::open_in_memory(),
     }
     .map_err(failed)?;
@@ -197,7 +208,7 @@ pub(crate) fn open_read_only(path: &Path) -> Result<Connection, LedgerError> {
     let shown = path.display().to_string();
     let failed = |error: rusqlite::Error| refusal(&shown, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let db = Connection::open_with_flags(whole(path)?, flags).map_err(failed)?;
     db.busy_timeout(BUSY).map_err(failed)?;
     match recognize(&db, &shown)? {
         found if found < known() => Err(LedgerError::Open {

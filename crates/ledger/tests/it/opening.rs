@@ -3,7 +3,7 @@
 use crate::payments::{HOLD, close, id_of, open, owe, payment, reserve};
 use obol_ledger::{Clock, Ledger, LedgerError, Place};
 use rusqlite::Connection;
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 fn refusal(path: &Path) -> LedgerError {
     Ledger::open(&Place::File(path), Clock::System, "gate").map(drop).expect_err("refused")
@@ -28,11 +28,27 @@ async fn a_ledger_on_a_file_writes_ahead() {
     assert_eq!(mode, "wal");
 }
 
+/// The name to open in its own folder, told to the child.
+const NAME: &str = "OBOL_TEST_LEDGER_NAME";
+
 #[test]
-fn a_place_that_cannot_write_ahead_is_refused() {
-    // A name that SQLite takes for memory.
-    let refusal = refusal(Path::new(":memory:"));
-    assert!(matches!(&refusal, LedgerError::Open { why, .. } if why.contains("wal")), "{refusal}");
+fn a_name_that_sqlite_reads_otherwise_is_a_file_like_any_other() {
+    if let Some(name) = std::env::var_os(NAME) {
+        println!(
+            "opened: {:?}",
+            Ledger::open(&Place::File(Path::new(&name)), Clock::System, "gate").map(drop)
+        );
+        return;
+    }
+    for name in [":memory:", "file:ledger.db?mode=memory", "file::memory:"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut child = Command::new(std::env::current_exe().expect("this test"));
+        child.args(["--exact", "opening::a_name_that_sqlite_reads_otherwise_is_a_file_like_any_other"]);
+        child.arg("--nocapture").env(NAME, name).current_dir(folder.path());
+        let told = String::from_utf8(child.output().expect("a child").stdout).expect("text");
+        assert!(told.contains("opened: Ok(())"), "{name}: {told}");
+        Ledger::open_read_only(&folder.path().join(name)).expect("a ledger in the file of that name");
+    }
 }
 
 #[test]
