@@ -29,7 +29,7 @@ pub struct PrintedReceipt {
 }
 
 /// Longer than any client should take on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What is fetched at first use, or `None`, with a sentence about it, where that is impossible
 /// and nobody relies on it. With `CI=true` it has to be had.

@@ -1,5 +1,5 @@
 use crate::{SellerOptions, ShopOptions, chain_of};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use obol_core::{Offer, Registry};
 use obol_devchain::Devchain;
 use obol_evm::{Key, Rpc};
@@ -13,7 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -27,9 +27,6 @@ pub struct Till {
     stop: watch::Sender<bool>,
     servers: [JoinHandle<()>; 2],
 }
-
-/// How long sales may outlive their connections before that is a fault.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Till {
     pub(crate) async fn open(chain: &Devchain, file: &Path, options: ShopOptions) -> Result<Self> {
@@ -81,13 +78,7 @@ impl Till {
         for server in self.servers {
             server.await?;
         }
-        // Sales that outlive their connections hold the facilitator.
-        let deadline = Instant::now() + PATIENCE;
-        while Arc::strong_count(&self.facilitator) > 1 {
-            ensure!(Instant::now() < deadline, "a sale has not ended");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Arc::into_inner(self.facilitator).context("a sale began after the stop")?.stop().await;
+        self.facilitator.stop().await;
         Ok(())
     }
 }

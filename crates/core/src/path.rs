@@ -19,11 +19,14 @@ impl<'a> RequestPath<'a> {
             return refuse("it does not begin with a slash");
         }
         let decoded = decode(raw)?;
-        if decoded.contains("//") {
-            return refuse("it holds an empty segment (//)");
-        }
-        if decoded.split('/').any(|segment| segment == "." || segment == "..") {
-            return refuse("it holds a dot segment");
+        // The first is what is before the leading slash; only the last may be empty too.
+        let mut segments = decoded.as_bytes().split(|&byte| byte == b'/').skip(1).peekable();
+        while let Some(segment) = segments.next() {
+            match segment {
+                b"" if segments.peek().is_some() => return refuse("it holds an empty segment (//)"),
+                b"." | b".." => return refuse("it holds a dot segment"),
+                _ => {}
+            }
         }
         Ok(Self { raw, decoded })
     }

@@ -18,9 +18,17 @@ pub struct Routes<T> {
 
 #[derive(Clone, Debug)]
 struct Table<T> {
-    by_path: HashMap<Box<str>, T>,
+    by_path: HashMap<Box<str>, Route<T>>,
     /// Segments of the deepest path.
     depth: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Route<T> {
+    offer: T,
+    /// The path as it is spelled, when that is not its key: a lookup then need not go to the
+    /// offer for it.
+    spelled: Option<Box<str>>,
 }
 
 impl<T> Default for Table<T> {
@@ -59,15 +67,17 @@ impl<T: AsRef<Offer>> Routes<T> {
                 Some(host) => routes.hosts.entry(host.to_ascii_lowercase().into()).or_default(),
                 None => &mut routes.every_host,
             };
-            let path = offer.path.trim_end_matches('/').to_ascii_lowercase();
+            let spelled = offer.path.trim_end_matches('/');
+            let path = spelled.to_ascii_lowercase();
             table.depth = table.depth.max(depth(&path));
             match table.by_path.entry(path.into()) {
                 Entry::Vacant(free) => {
-                    free.insert(listed);
+                    let spelled = (*spelled != **free.key()).then(|| spelled.into());
+                    free.insert(Route { offer: listed, spelled });
                 }
                 Entry::Occupied(taken) => conflicts.push(Conflict {
                     refused: offer.id.clone(),
-                    serving: taken.get().as_ref().id.clone(),
+                    serving: taken.get().offer.as_ref().id.clone(),
                     path: offer.path.clone(),
                 }),
             }
@@ -86,9 +96,8 @@ impl<T: AsRef<Offer>> Routes<T> {
             true => None,
             false => for_host(),
         };
-        let found = found.or_else(|| self.every_host.find(&folded))?;
-        let own = found.as_ref().path.trim_end_matches('/');
-        path.decoded().starts_with(own).then_some(found)
+        let (key, route) = found.or_else(|| self.every_host.find(&folded))?;
+        path.decoded().starts_with(route.spelled.as_deref().unwrap_or(key)).then_some(&route.offer)
     }
 
     pub fn len(&self) -> usize {
@@ -101,8 +110,10 @@ impl<T: AsRef<Offer>> Routes<T> {
 }
 
 impl<T> Table<T> {
-    fn find(&self, folded: &str) -> Option<&T> {
-        let boundaries = folded.match_indices('/').map(|(at, _)| at).skip(1);
+    /// The route of the deepest of the paths that this one is at or below, and its key.
+    fn find<'p>(&self, folded: &'p str) -> Option<(&'p str, &Route<T>)> {
+        let slashes = folded.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
+        let boundaries = slashes.map(|(at, _)| at).skip(1);
         let mut ends: [usize; MAX_DEPTH] = [0; MAX_DEPTH];
         let mut count = 0;
         for end in boundaries.chain([folded.len()]).take(self.depth) {
@@ -110,7 +121,10 @@ impl<T> Table<T> {
             count += 1;
         }
         let deepest_first = ends[..count].iter().rev().copied().chain([0]);
-        deepest_first.into_iter().find_map(|end| self.by_path.get(folded.get(..end)?))
+        deepest_first.into_iter().find_map(|end| {
+            let key = folded.get(..end)?;
+            Some((key, self.by_path.get(key)?))
+        })
     }
 }
 

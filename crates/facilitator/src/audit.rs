@@ -28,6 +28,8 @@ pub struct Audit {
     /// the ledger's earnings.
     pub matched: u64,
     pub differences: Vec<Difference>,
+    /// Paid in blocks that came after the comparison began: not compared.
+    pub newer: Vec<PaymentRecord>,
     /// Transfers to a payee that are no payment of this ledger. Not a difference: a payee may
     /// be paid by others.
     pub unattributed: Vec<PlainTransfer>,
@@ -58,7 +60,7 @@ pub enum AuditError {
 type Transfers = HashMap<PaymentKey, AuthorizedTransfer>;
 
 /// Compares up to the chain's head. Reads the chain first: a payment that the ledger knows to be
-/// in a later block is not compared.
+/// in a block that came meanwhile is not compared, and said to be newer.
 pub async fn audit(
     ledger: &Ledger,
     rpc: &Rpc,
@@ -84,7 +86,15 @@ pub async fn audit(
         from = to + 1;
     }
     let transfers = authorized(rpc, chain, &plain).await?;
-    compare(ledger, chain, (from_block, head), transfers, plain).await
+    let mut audit = compare(ledger, chain, (from_block, head), transfers, plain).await?;
+    // Blocks may have come since the first look; what is beyond them is on no chain.
+    let head = rpc.latest_block().await?.number.to::<u64>();
+    let (newer, beyond): (Vec<_>, Vec<_>) = std::mem::take(&mut audit.newer)
+        .into_iter()
+        .partition(|record| record.inclusion.is_some_and(|at| at.block <= head));
+    audit.newer = newer;
+    audit.differences.extend(beyond.into_iter().map(|record| Difference::NotOnChain(Box::new(record))));
+    Ok(audit)
 }
 
 async fn authorized(rpc: &Rpc, chain: ChainId, plain: &[PlainTransfer]) -> Result<Transfers, AuditError> {
@@ -92,7 +102,11 @@ async fn authorized(rpc: &Rpc, chain: ChainId, plain: &[PlainTransfer]) -> Resul
     let hashes: Vec<_> = plain.iter().map(|transfer| transfer.tx).filter(|tx| seen.insert(*tx)).collect();
     let mut transfers = HashMap::new();
     for some in hashes.chunks(RECEIPTS) {
-        for receipt in rpc.receipts(some).await?.into_iter().flatten() {
+        for (hash, receipt) in some.iter().zip(rpc.receipts(some).await?) {
+            // The endpoint gave its event: without the receipt nothing can be said about it.
+            let receipt = receipt.ok_or_else(|| {
+                RpcError::Malformed(format!("no receipt of {hash}, whose event was given; ask again"))
+            })?;
             for transfer in receipt.authorized_transfers() {
                 transfers.insert(key(chain, &transfer), transfer);
             }
@@ -120,6 +134,7 @@ async fn compare(
 ) -> Result<Audit, AuditError> {
     let mut matched = 0;
     let mut differences = Vec::new();
+    let mut newer = Vec::new();
     let mut attributed = HashSet::new();
     let mut after = PaymentId(0);
     loop {
@@ -133,7 +148,7 @@ async fn compare(
             }
             let later = record.inclusion.is_some_and(|at| at.block > to_block);
             match (record.state().is_paid(), transfer) {
-                _ if later => {}
+                _ if later => newer.push(record),
                 (true, Some(transfer)) if is_at(&record, transfer) => matched += 1,
                 (true, Some(transfer)) => {
                     differences.push(Difference::Elsewhere(Box::new(record), Box::new(*transfer)))
@@ -150,7 +165,7 @@ async fn compare(
         .into_iter()
         .filter(|transfer| !attributed.contains(&(transfer.tx, transfer.log_index)))
         .collect();
-    Ok(Audit { chain, from_block, to_block, matched, differences, unattributed })
+    Ok(Audit { chain, from_block, to_block, matched, differences, newer, unattributed })
 }
 
 fn is_at(record: &PaymentRecord, transfer: &AuthorizedTransfer) -> bool {

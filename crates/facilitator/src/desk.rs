@@ -14,10 +14,7 @@ use std::{
     fmt,
     sync::{Arc, atomic::AtomicU64},
 };
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinHandle,
-};
+use tokio::sync::{Notify, watch};
 
 /// What a chain needs.
 #[derive(Clone, Debug)]
@@ -40,7 +37,6 @@ struct Desk {
     factories: Vec<Address>,
     wake: Arc<Notify>,
     state: watch::Receiver<SettlerState>,
-    task: JoinHandle<()>,
 }
 
 /// Verifies payments and settles what the ledger says is due, on several chains.
@@ -65,7 +61,7 @@ impl Facilitator {
             .map(|setup| {
                 let wake = Arc::new(Notify::new());
                 let settler = setup.settler.address();
-                let (task, state) = settler::start(Setup {
+                let state = settler::start(Setup {
                     ledger: ledger.clone(),
                     chain: Arc::clone(&setup.chain),
                     rpc: setup.rpc.clone(),
@@ -85,7 +81,6 @@ impl Facilitator {
                     factories: setup.factories,
                     wake,
                     state,
-                    task,
                 };
                 (desk.chain.id, desk)
             })
@@ -101,6 +96,9 @@ impl Facilitator {
     /// reservation in the ledger makes it the caller's.
     pub async fn verify(&self, payment: &Payment, terms: Terms<'_>) -> Result<Verified, Refusal> {
         let desk = self.desk(terms.requirement.asset.chain)?;
+        if desk.state.has_changed().is_err() {
+            return Err(Refusal::new(Reason::SettlerUnavailable, "the settler has ended"));
+        }
         let state = *desk.state.borrow();
         if let Some(detail) = state.blocks() {
             return Err(Refusal::new(Reason::SettlerUnavailable, detail));
@@ -127,18 +125,21 @@ impl Facilitator {
 
     /// What each chain's settler can do at the moment.
     pub fn states(&self) -> impl Iterator<Item = (ChainId, SettlerState)> {
-        self.desks.iter().map(|(id, desk)| (*id, *desk.state.borrow()))
+        self.desks.iter().map(|(id, desk)| match desk.state.has_changed() {
+            Ok(_) => (*id, *desk.state.borrow()),
+            Err(_) => (*id, SettlerState::Ended),
+        })
     }
 
     /// Lets each settler finish what it does, and gives the leases back.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         // Without receivers every settler has ended by itself.
         let _ = self.stop.send(true);
-        for (id, desk) in self.desks {
+        for desk in self.desks.values() {
             desk.wake.notify_one();
-            if let Err(error) = desk.task.await {
-                tracing::error!(chain = %id, %error, "the settler did not end cleanly");
-            }
+            // A settler's last act is to let go of its state.
+            let mut state = desk.state.clone();
+            while state.changed().await.is_ok() {}
         }
     }
 

@@ -21,10 +21,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinHandle,
-};
+use tokio::sync::{Notify, watch};
 
 /// What a settler can do at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +37,32 @@ pub enum SettlerState {
     TooExpensive,
     /// The chain's nonce is ahead of the ledger's: another program uses the key.
     KeyShared,
+    /// The chain does not have a transaction that was final: it is another chain, or a new one.
+    ChainLost,
     /// The endpoint does not answer as it should.
     RpcDown,
     /// The ledger cannot be used.
     LedgerDown,
+    /// Stopped, or dead of a defect.
+    Ended,
 }
 
 impl SettlerState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Leading => "leading",
+            Self::Following => "following",
+            Self::NoGas => "no_gas",
+            Self::TooExpensive => "too_expensive",
+            Self::KeyShared => "key_shared",
+            Self::ChainLost => "chain_lost",
+            Self::RpcDown => "rpc_down",
+            Self::LedgerDown => "ledger_down",
+            Self::Ended => "ended",
+        }
+    }
+
     /// Why no new payment should be taken, if none should.
     pub const fn blocks(self) -> Option<&'static str> {
         match self {
@@ -54,6 +70,11 @@ impl SettlerState {
             Self::NoGas => Some("the settler account has too little gas money"),
             Self::TooExpensive => Some("gas costs more than the configured ceiling"),
             Self::KeyShared => Some("the settler key is used by another program"),
+            Self::ChainLost => Some(
+                "the chain does not have a transaction of the settler's that was final; is the endpoint \
+                 another chain's, or was the chain started anew? A new chain needs a new ledger",
+            ),
+            Self::Ended => Some("the settler has ended"),
         }
     }
 }
@@ -95,6 +116,10 @@ pub(crate) struct Settler {
     survey_at: Instant,
     rebroadcast_at: Instant,
     census: Census,
+    /// How often in a row the chain's next nonce was one that nothing of ours is out for.
+    gaps: u32,
+    /// What ticks fail of at the moment, so that it is said once.
+    failing: Option<SettlerState>,
     head: Option<obol_evm::Block>,
     /// The last head under which every block of the ledger's was on the chain.
     vouched: Option<(u64, B256)>,
@@ -110,7 +135,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// The longest pause after an error.
 const PAUSE: Duration = Duration::from_secs(2);
 
-pub(crate) fn start(setup: Setup) -> (JoinHandle<()>, watch::Receiver<SettlerState>) {
+pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
     let (state, seen) = watch::channel(SettlerState::Starting);
     let account = Account { chain: setup.chain.id, account: setup.key.address() };
     let now = Instant::now();
@@ -130,11 +155,21 @@ pub(crate) fn start(setup: Setup) -> (JoinHandle<()>, watch::Receiver<SettlerSta
         rebroadcast_at: now,
         head: None,
         census: Census::default(),
+        gaps: 0,
+        failing: None,
         vouched: None,
         reopened_at: Timestamp(0),
         range: finality::RANGE,
     };
-    (tokio::spawn(settler.run(setup.wake, setup.stopped)), seen)
+    let chain = settler.chain.id;
+    let running = tokio::spawn(settler.run(setup.wake, setup.stopped));
+    tokio::spawn(async move {
+        if let Err(error) = running.await {
+            tracing::error!(%chain, %error,
+                "the settler died; no new payments are taken on this chain; restart to settle what is due");
+        }
+    });
+    seen
 }
 
 /// What a tick found to do, which decides when the next one comes.
@@ -155,6 +190,7 @@ impl Settler {
             let pause = match self.tick().await {
                 Ok(pace) => {
                     failures = 0;
+                    self.failing = None;
                     quiet_ticks = if pace == Pace::Moving { 0 } else { quiet_ticks + 1 };
                     self.pause(pace, quiet_ticks)
                 }
@@ -271,15 +307,16 @@ impl Settler {
         });
     }
 
-    fn note_failure(&self, error: &TickError) {
+    fn note_failure(&mut self, error: &TickError) {
         let next = match error {
             TickError::Rpc(_) | TickError::WrongChain(_) => SettlerState::RpcDown,
             TickError::Ledger(_) => SettlerState::LedgerDown,
         };
-        if *self.state.borrow() != next {
+        if self.failing != Some(next) {
             tracing::error!(chain = %self.chain.id, endpoint = self.rpc.shown(), %error,
                 "settlement waits; what is due stays in the ledger");
         }
+        self.failing = Some(next);
         // A state that blocks new payments is only left by a tick that succeeds.
         if self.state.borrow().blocks().is_none() {
             self.enter(next);

@@ -329,5 +329,5 @@ fn millis(duration: Duration) -> i64 {
 
 /// The chains that have payments in this ledger.
 pub(crate) fn chains(txn: &Txn<'_>) -> Result<Vec<ChainId>, LedgerError> {
-    txn.all("SELECT DISTINCT chain FROM payments", [], |row| Ok(chain(row.get(0)?)))
+    txn.all("SELECT DISTINCT chain FROM payees", [], |row| Ok(chain(row.get(0)?)))
 }

@@ -182,10 +182,11 @@ fn owe(
     })
 }
 
-/// Whether what was delivered and is not on the chain yet stays within the ceilings.
+/// Whether what was delivered and is not on the chain yet stays within the ceilings. What a payer
+/// got and never paid for counts for good.
 fn within(txn: &Txn<'_>, record: &PaymentRecord, exposure: Exposure) -> Result<bool, LedgerError> {
     let key = &record.key;
-    let of_payer = txn.all(
+    let mut of_payer = txn.all(
         "SELECT amount FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 \
          AND state IN (0, 2, 3, 4, 5) AND state <> 5 AND delivery <> 0 \
          AND offer_namespace = ?4 AND offer_name = ?5",
@@ -198,6 +199,18 @@ fn within(txn: &Txn<'_>, record: &PaymentRecord, exposure: Exposure) -> Result<b
         ],
         |row| amount(blob(row, 0)?),
     )?;
+    of_payer.extend(txn.all(
+        "SELECT amount FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 \
+         AND state = 7 AND delivery <> 0 AND offer_namespace = ?4 AND offer_name = ?5",
+        params![
+            key.payer.as_slice(),
+            key.asset.as_slice(),
+            chain_code(key.chain),
+            record.offer.namespace,
+            record.offer.name
+        ],
+        |row| amount(blob(row, 0)?),
+    )?);
     let of_offer = txn.all(
         "SELECT amount FROM payments WHERE offer_namespace = ?1 AND offer_name = ?2 AND asset = ?3 \
          AND chain = ?4 AND delivery <> 0 AND state IN (2, 3, 4)",

@@ -14,6 +14,12 @@ use std::time::Duration;
 /// How often a released payment may be reserved again.
 const RETRIES: i64 = 3;
 
+/// How often what is owed to a payer may be asked for: each time the upstream works.
+const REDEMPTIONS: i64 = 20;
+
+/// How long a payer is not taken one of whose payments cost gas and failed.
+const DISTRUST: i64 = 24 * 60 * 60 * 1_000;
+
 /// What became of a request to reserve.
 #[derive(Debug)]
 pub enum Reservation {
@@ -142,9 +148,9 @@ pub(crate) fn entitlement(
     let found = txn.payments(
         select_payments!(
             "payer = ?1 AND fingerprint = ?2 AND delivery = 0 AND state IN (2, 3, 4, 5, 6) \
-             AND held_until <= ?3 ORDER BY id LIMIT 1"
+             AND held_until <= ?3 AND reservation <= ?4 ORDER BY id LIMIT 1"
         ),
-        params![payer.as_slice(), fingerprint.as_slice(), txn.now().0],
+        params![payer.as_slice(), fingerprint.as_slice(), txn.now().0, REDEMPTIONS],
     )?;
     Ok(found.into_iter().next())
 }
@@ -155,6 +161,9 @@ pub(crate) fn redeem(
     held_until: Timestamp,
     why: &str,
 ) -> Result<Reservation, LedgerError> {
+    if paid.reservation() > REDEMPTIONS {
+        return refuse(Reason::TooManyAttempts, "what it paid for was asked for too often and never taken");
+    }
     let record = txn.amend(paid, why, |record| {
         record.reservation += 1;
         record.held_until = held_until;
@@ -165,7 +174,7 @@ pub(crate) fn redeem(
 
 /// Why the payer's balance does not cover this payment and its other open ones, if so. Open is
 /// all that the balance, read at a block, does not show as spent yet. A payer one of whose
-/// payments has cost gas for nothing has to see that one settled, or expired, first.
+/// payments has cost gas for nothing has to see that one settled first, or wait for a day.
 fn uncovered(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<Refusal>, LedgerError> {
     let open = txn.all(
         "SELECT amount, misses FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 \
@@ -178,8 +187,19 @@ fn uncovered(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<Refusal>, LedgerE
         ],
         |row| Ok((amount(blob(row, 0)?)?, row.get::<_, u32>(1)?)),
     )?;
-    if open.iter().any(|(_, misses)| *misses > 0) {
-        let detail = "another payment of this payer was mined without its transfer and is not settled yet";
+    let failed = txn.one(
+        "SELECT 1 FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 AND state = 7 AND misses > 0 \
+         AND changed_at > ?4 LIMIT 1",
+        params![
+            new.key.payer.as_slice(),
+            new.key.asset.as_slice(),
+            chain_code(new.key.chain),
+            txn.now().0.saturating_sub(DISTRUST)
+        ],
+        |_| Ok(()),
+    )?;
+    if failed.is_some() || open.iter().any(|(_, misses)| *misses > 0) {
+        let detail = "another payment of this payer was mined without its transfer";
         return Ok(Some(Refusal::new(Reason::SimulationFailed, detail)));
     }
     let needed = open.into_iter().map(|(amount, _)| amount).try_fold(new.amount, Amount::checked_add);

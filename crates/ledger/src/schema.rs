@@ -51,7 +51,9 @@ CREATE INDEX due ON payments (chain, retry_at) WHERE state = 2;
 CREATE INDEX moving ON payments (chain, state) WHERE state IN (3, 4, 5);
 CREATE INDEX reserved ON payments (held_until) WHERE state = 0;
 CREATE INDEX entitled ON payments (payer, fingerprint) WHERE delivery = 0 AND state IN (2, 3, 4, 5, 6);
-CREATE INDEX exposed_by_offer ON payments (offer_namespace, offer_name) WHERE delivery <> 0 AND state IN (2, 3, 4);
+CREATE INDEX failed_by_payer ON payments (payer, asset, chain) WHERE state = 7;
+CREATE INDEX exposed_by_offer ON payments (offer_namespace, offer_name, asset, chain, amount)
+    WHERE delivery <> 0 AND state IN (2, 3, 4);
 CREATE INDEX delivering ON payments (owner) WHERE delivery = 1;
 CREATE INDEX by_batch ON payments (batch) WHERE batch IS NOT NULL;
 
@@ -155,9 +157,19 @@ fn refusal(path: &str, error: &rusqlite::Error) -> LedgerError {
 /// How long a writer waits for another process's commit.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// A new ledger is its owner's to read: it says who bought what, and holds signatures that are
+/// not on the chain yet. What cannot be made is reported by the open that follows.
+fn keep_private(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+}
+
 pub(crate) fn open(place: &Place<'_>) -> Result<Connection, LedgerError> {
     let shown = place.shown();
     let failed = |error: rusqlite::Error| refusal(&shown, &error);
+    if let Place::File(path) = place {
+        keep_private(path);
+    }
     let mut db = match place {
         Place::File(path) => Connection::open(path),
         Place::Memory => Connection::open_in_memory(),

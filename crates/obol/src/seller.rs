@@ -2,7 +2,7 @@
 
 use crate::{endpoint::Endpoint, exit::Failure};
 use alloy_primitives::Address;
-use obol_api::{Fault, Folder, Loaded};
+use obol_api::{Fault, Folder};
 use obol_core::{Asset, ChainId, Offer, Registry};
 use obol_evm::{Key, check_asset, check_chain};
 use obol_facilitator::{ChainSetup, Facilitator, GasCeilings, Timing};
@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 /// What a seller is started with.
 #[derive(Debug)]
@@ -39,8 +39,11 @@ pub(crate) struct Setup {
 
 /// A running seller.
 pub(crate) struct Seller {
-    tasks: JoinSet<()>,
-    stop: watch::Sender<bool>,
+    gate: Gate,
+    selling: JoinHandle<()>,
+    stop_selling: watch::Sender<bool>,
+    admin: JoinHandle<()>,
+    stop_admin: watch::Sender<bool>,
     facilitator: Arc<Facilitator>,
 }
 
@@ -74,27 +77,28 @@ impl Seller {
         .map_err(|error| Failure::failed(format!("cannot read this machine's certificates: {error}")))?;
         let folder = Folder::watch(&setup.offers, Arc::clone(&setup.registry), limits)
             .map_err(|error| Failure::config(format!("--offers: {error}")))?;
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
-        tasks.spawn(serve_gate(gate.clone(), setup.listener, setup.limits, stopped.clone()));
-        tasks.spawn(serve_admin(gate, setup.admin, setup.limits, stopped));
+        let (stop_selling, stopped) = watch::channel(false);
+        let selling = tokio::spawn(serve_gate(gate.clone(), setup.listener, setup.limits, stopped));
+        let (stop_admin, stopped) = watch::channel(false);
+        let admin = tokio::spawn(serve_admin(gate.clone(), setup.admin, setup.limits, stopped));
         let endpoints = setup.endpoints;
         let registry = setup.registry;
         tokio::spawn(check_chains(endpoints.clone()));
         tokio::spawn(publish(folder, catalog, registry, endpoints));
-        Ok(Self { tasks, stop, facilitator })
+        Ok(Self { gate, selling, stop_selling, admin, stop_admin, facilitator })
     }
 
-    /// Lets responses and settlements finish what they began.
+    /// Lets responses, sales and settlements finish what they began. Health is answered to the
+    /// end, and says from the start that no more buyers should be sent.
     pub(crate) async fn stop(self) {
-        // Without receivers the servers have ended by themselves.
-        let _ = self.stop.send(true);
-        self.tasks.join_all().await;
-        match Arc::try_unwrap(self.facilitator) {
-            Ok(facilitator) => facilitator.stop().await,
-            // A response that outlived its grace still holds it; the ledger has all that matters.
-            Err(_) => tracing::warn!("stopping before the settler: its lease ends by itself"),
-        }
+        self.gate.retire();
+        // Without receivers the servers have ended by themselves, and so have their tasks.
+        let _ = self.stop_selling.send(true);
+        let _ = self.selling.await;
+        self.facilitator.stop().await;
+        let _ = self.stop_admin.send(true);
+        let _ = self.admin.await;
+        tracing::info!("stopped");
     }
 }
 
@@ -110,44 +114,43 @@ async fn publish(
     let mut known_assets: HashSet<Arc<Asset>> = HashSet::new();
     loop {
         let loaded = folder.loaded();
-        known_faults = report(&loaded, &known_faults);
-        let offers = sellable(&loaded.offers, &served);
-        for conflict in catalog.publish(&offers, &registry) {
-            tracing::error!("{conflict}");
-        }
+        let (offers, unreached) = sellable(&loaded.offers, &served);
+        let conflicts = catalog.publish(&offers, &registry);
+        let faults = loaded.faults.iter().map(Fault::to_string);
+        let faults: HashSet<_> =
+            faults.chain(unreached).chain(conflicts.iter().map(ToString::to_string)).collect();
+        // Each once, not at every reload.
+        faults.difference(&known_faults).for_each(|fault| tracing::error!("{fault}"));
         let asked =
             offers.iter().flat_map(|offer| &offer.accepts).map(|required| Arc::clone(&required.asset));
         let new: Vec<_> = asked.filter(|asset| known_assets.insert(Arc::clone(asset))).collect();
         tokio::spawn(check_assets(new, endpoints.clone()));
-        tracing::info!(offers = offers.len(), faults = loaded.faults.len(), "offers are loaded");
+        let selling = offers.len() - conflicts.len();
+        tracing::info!(offers = selling, faults = faults.len(), "offers are loaded");
+        known_faults = faults;
         if folder.changed().await.is_err() {
             return;
         }
     }
 }
 
-/// Logs what is wrong, once.
-fn report(loaded: &Loaded, known: &HashSet<String>) -> HashSet<String> {
-    let faults: HashSet<String> = loaded.faults.iter().map(Fault::to_string).collect();
-    for fault in &faults {
-        if !known.contains(fault) {
-            tracing::error!("{fault}");
+/// The offers all of whose chains this process reaches, and what is wrong with the others.
+fn sellable(offers: &[Arc<Offer>], served: &HashSet<ChainId>) -> (Vec<Arc<Offer>>, Vec<String>) {
+    let mut reached = Vec::new();
+    let mut faults = Vec::new();
+    for offer in offers {
+        match offer.accepts.iter().find(|required| !served.contains(&required.asset.chain)) {
+            None => reached.push(Arc::clone(offer)),
+            Some(required) => {
+                let chain = required.asset.chain;
+                faults.push(format!(
+                    "{} is not served: it is paid on {chain}; add --rpc {chain}=<URL>",
+                    offer.id
+                ));
+            }
         }
     }
-    faults
-}
-
-/// The offers all of whose chains this process reaches.
-fn sellable(offers: &[Arc<Offer>], served: &HashSet<ChainId>) -> Vec<Arc<Offer>> {
-    let reached = |offer: &&Arc<Offer>| {
-        let missing = offer.accepts.iter().find(|requirement| !served.contains(&requirement.asset.chain));
-        if let Some(requirement) = missing {
-            let chain = requirement.asset.chain;
-            tracing::error!(offer = %offer.id, "is not served: it is paid on {chain}; add --rpc {chain}=<URL>");
-        }
-        missing.is_none()
-    };
-    offers.iter().filter(reached).cloned().collect()
+    (reached, faults)
 }
 
 /// Says early what would otherwise show as refused payments. Nothing waits for it: verification

@@ -50,7 +50,7 @@ pub(crate) struct VerifierArgs {
     /// Where buyers are served.
     #[arg(long, env = "OBOL_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Where health is answered for operators: /healthz, /readyz.
+    /// Where health is answered for operators: /healthz, /readyz, /status.
     #[arg(long, env = "OBOL_ADMIN_LISTEN", default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
     admin_listen: SocketAddr,
     /// The ledger's file; made when it is not there. Verifiers on this machine may share it.
@@ -91,22 +91,24 @@ pub(crate) struct VerifierArgs {
     #[arg(long, env = "OBOL_MAX_GAS_PRICE", default_value_t = GasCeilings::default().max_fee, value_name = "WEI")]
     max_gas_price: u128,
     /// The most gas that one payment may take.
-    #[arg(long, env = "OBOL_MAX_GAS", default_value_t = GasCeilings::default().per_payment, value_name = "GAS")]
+    #[arg(long, env = "OBOL_MAX_GAS", default_value_t = GasCeilings::default().per_payment, value_name = "GAS",
+          value_parser = clap::value_parser!(u64).range(50_000..=1_000_000))]
     max_gas: u64,
     /// The most gas for a payment whose payer is a contract; it is settled alone.
     #[arg(long, env = "OBOL_MAX_CONTRACT_GAS", default_value_t = GasCeilings::default().per_contract_payment,
-          value_name = "GAS")]
+          value_name = "GAS", value_parser = clap::value_parser!(u64).range(50_000..=16_000_000))]
     max_contract_gas: u64,
     /// The most gas for a payment whose payer's wallet is deployed with it; it is settled alone.
     #[arg(long, env = "OBOL_MAX_DEPLOY_GAS", default_value_t = GasCeilings::default().per_deployment,
-          value_name = "GAS")]
+          value_name = "GAS", value_parser = clap::value_parser!(u64).range(50_000..=16_000_000))]
     max_deploy_gas: u64,
     /// The most L1 data fee for one payment on an OP-stack chain, in wei.
     #[arg(long, env = "OBOL_MAX_L1_FEE", default_value_t = GasCeilings::default().l1_fee_per_payment,
           value_name = "WEI")]
     max_l1_fee: u128,
     /// Paid requests that may be on their way at once; above it buyers get 503.
-    #[arg(long, env = "OBOL_MAX_REQUESTS", default_value_t = 4_096, value_name = "N")]
+    #[arg(long, env = "OBOL_MAX_REQUESTS", default_value_t = 4_096, value_name = "N",
+          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     max_requests: usize,
     /// Show the settings in force, secrets hidden, and exit.
     #[arg(long)]

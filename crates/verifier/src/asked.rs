@@ -4,6 +4,7 @@ use crate::trust::Outside;
 use alloy_primitives::{B256, Keccak256};
 use http::{Request, header};
 use hyper::body::{Body, Incoming};
+use obol_core::OfferId;
 
 /// Where a request is made when its client names no host, as HTTP/1.0 allows.
 const NO_HOST: &str = "localhost";
@@ -15,13 +16,16 @@ pub(crate) fn url(outside: &Outside, request: &Request<Incoming>) -> String {
     format!("{}://{host}{target}", outside.proto)
 }
 
-/// Tells requests apart for entitlements: method, host, target and the body's length and type.
-/// The body itself is streamed and not read here.
-pub(crate) fn fingerprint(outside: &Outside, request: &Request<Incoming>) -> B256 {
+/// Tells requests apart for entitlements: the offer that they are for, method, host, target and
+/// the body's length and type. The body itself is streamed and not read here.
+pub(crate) fn fingerprint(offer: &OfferId, outside: &Outside, request: &Request<Incoming>) -> B256 {
     let length = request.body().size_hint().exact().map(u64::to_be_bytes);
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let content_type = request.headers().get(header::CONTENT_TYPE);
-    let parts: [&[u8]; 5] = [
+    let parts: [&[u8]; 7] = [
+        // What was paid at one offer's price is not owed by another that took its path.
+        offer.namespace.as_bytes(),
+        offer.name.as_bytes(),
         request.method().as_str().as_bytes(),
         outside.host.as_deref().unwrap_or_default().as_bytes(),
         target.as_bytes(),

@@ -17,7 +17,13 @@ use obol_core::{Reason, Refusal, Registry, RequestPath, WireVersion};
 use obol_facilitator::Facilitator;
 use obol_ledger::Ledger;
 use obol_wire::{Claim, Money};
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use tokio::sync::{Semaphore, oneshot};
 
 /// What a gate is made of.
@@ -32,6 +38,9 @@ pub struct Parts {
     /// hold a connection to an upstream.
     pub max_sales: usize,
 }
+
+/// More sales than a process has file descriptors for.
+const MAX_SALES: usize = 1_000_000;
 
 /// The charging reverse proxy. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,11 +57,14 @@ pub(crate) struct Shared {
     pub(crate) upstream: UpstreamClient,
     trusted: TrustedProxies,
     sales: Arc<Semaphore>,
+    max_sales: usize,
+    retired: AtomicBool,
 }
 
 impl Gate {
     /// Fails when the machine's certificate store cannot be read.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
+        let max_sales = parts.max_sales.min(MAX_SALES);
         let shared = Shared {
             catalog: parts.catalog,
             registry: parts.registry,
@@ -60,13 +72,43 @@ impl Gate {
             facilitator: parts.facilitator,
             upstream: UpstreamClient::new()?,
             trusted: parts.trusted,
-            sales: Arc::new(Semaphore::new(parts.max_sales.min(Semaphore::MAX_PERMITS))),
+            sales: Arc::new(Semaphore::new(max_sales)),
+            max_sales,
+            retired: AtomicBool::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     pub fn is_ready(&self) -> bool {
-        self.shared.catalog.is_loaded()
+        self.shared.catalog.is_loaded() && !self.shared.retired.load(Ordering::Relaxed)
+    }
+
+    /// Says that it is not ready from now on, so that no more buyers are sent here.
+    pub fn retire(&self) {
+        self.shared.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the sales that are on their way, also those whose buyer has left.
+    pub async fn finish_sales(&self) {
+        let all = u32::try_from(self.shared.max_sales).unwrap_or(u32::MAX);
+        // An error would mean that somebody has closed the semaphore: nobody does.
+        let _ = self.shared.sales.acquire_many(all).await;
+    }
+
+    /// What each chain's settler can do at the moment, as JSON for programs.
+    pub(crate) fn status(&self) -> String {
+        let settlers: serde_json::Map<_, _> = self
+            .shared
+            .facilitator
+            .states()
+            .map(|(chain, state)| (chain.to_string(), state.as_str().into()))
+            .collect();
+        let on_their_way = self.shared.max_sales - self.shared.sales.available_permits();
+        let mut status =
+            serde_json::json!({"ready": self.is_ready(), "settlers": settlers, "sales": on_their_way})
+                .to_string();
+        status.push('\n');
+        status
     }
 
     /// Answers one request that came over a connection from `peer`.
@@ -144,10 +186,7 @@ impl Gate {
         };
         let (reply, response) = oneshot::channel();
         let sale = Sale::new(Arc::clone(&self.shared), listed, version, outside, &request);
-        tokio::spawn(async move {
-            sale.run(claim, request, reply).await;
-            drop(permit);
-        });
+        tokio::spawn(sale.run(claim, request, reply, permit));
         response.await.unwrap_or_else(|_| {
             // The task panicked. Its payment, if it held one, is given back when its hold ends.
             answer::refuse(&Reason::LedgerUnavailable.into(), version, Money::default())

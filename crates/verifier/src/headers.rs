@@ -20,14 +20,12 @@ const STRIPPED: &[&str] = &[
     "x-verified-wallet",
     "sign-in-with-x",
     "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-uri",
-    "x-forwarded-method",
-    "x-forwarded-server",
+    "remote-user",
+    "x-remote-user",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
     "x-original-url",
     "x-original-uri",
     "x-original-method",
@@ -51,8 +49,8 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// The gate's own names for the upstream.
-const PREFIX: &str = "x-obol-";
+/// The gate's own names for the upstream, and what proxies say about who asks.
+const PREFIXES: &[&str] = &["x-obol-", "x-forwarded", "x-auth-request-"];
 
 fn canonical(name: &HeaderName) -> String {
     name.as_str().replace(['_', '.'], "-")
@@ -62,7 +60,9 @@ fn canonical(name: &HeaderName) -> String {
 /// connection's, or named by `Connection`.
 pub(crate) fn to_upstream(client: HeaderMap) -> HeaderMap {
     without(client, |canonical| {
-        STRIPPED.contains(&canonical) || HOP_BY_HOP.contains(&canonical) || canonical.starts_with(PREFIX)
+        STRIPPED.contains(&canonical)
+            || HOP_BY_HOP.contains(&canonical)
+            || PREFIXES.iter().any(|prefix| canonical.starts_with(prefix))
     })
 }
 
@@ -142,6 +142,10 @@ mod tests {
             "x-verified-wallet",
             "X-Forwarded-For",
             "x_forwarded_uri",
+            "X-Forwarded-User",
+            "X-Forwarded-Groups",
+            "x.auth.request.email",
+            "True-Client-IP",
             "forwarded",
             "x-original-url",
             "x-http-method-override",

@@ -25,7 +25,10 @@ use obol_ledger::{
 };
 use obol_wire::{Claim, Money, Receipt};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::Instant,
+};
 
 /// Between the last step that a hold has to outlive and its end.
 const SLACK: Duration = Duration::from_secs(15);
@@ -121,21 +124,30 @@ impl Sale {
         outside: Outside,
         request: &Request<Incoming>,
     ) -> Self {
+        let fingerprint = asked::fingerprint(&listed.offer.id, &outside, request);
         Self {
             shared,
             listed,
             version,
             url: asked::url(&outside, request),
-            fingerprint: asked::fingerprint(&outside, request),
+            fingerprint,
             client_headers: request.headers().clone(),
             outside,
         }
     }
 
-    pub(crate) async fn run(self, claim: Claim, request: Request<Incoming>, mut reply: Reply) {
+    pub(crate) async fn run(
+        self,
+        claim: Claim,
+        request: Request<Incoming>,
+        mut reply: Reply,
+        permit: OwnedSemaphorePermit,
+    ) {
         match self.sell(claim, request, &mut reply).await {
             Ok(sold) => self.deliver(sold, reply).await,
             Err(ended) => {
+                // What is left is the client's own pace: it must not keep others from buying.
+                drop(permit);
                 if let Some(response) = self.answer(ended).await {
                     // A client that has left by now misses a refusal only.
                     drop(reply.send(response));
@@ -145,11 +157,16 @@ impl Sale {
     }
 
     async fn sell(&self, claim: Claim, request: Request<Incoming>, reply: &mut Reply) -> Result<Sold, Ended> {
-        let (requirement, payment) = match claim.select(&self.listed.offer.accepts, &self.shared.registry) {
-            Ok(selected) => selected,
-            Err(refusal) => return Err(Ended::Refused(refusal, request)),
+        let stated = claim.stated();
+        let (reserved, payment) = match claim.select(&self.listed.offer.accepts, &self.shared.registry) {
+            Ok((requirement, payment)) => (self.reserve(requirement, &payment).await, payment),
+            // Paid at terms that the offer had then, perhaps, and not delivered yet.
+            Err(refusal) => match stated {
+                Some(payment) => (self.recall(&payment, refusal).await, payment),
+                None => return Err(Ended::Refused(refusal, request)),
+            },
         };
-        match self.reserve(requirement, &payment).await {
+        match reserved {
             Ok(Reservation::Granted(held)) => self.sell_reserved(held, &payment, request, reply).await,
             Ok(Reservation::Entitled(held, paid)) => {
                 self.sell_paid(held, &paid, &payment, request, reply).await
@@ -183,7 +200,14 @@ impl Sale {
     async fn recall(&self, payment: &Payment, refusal: Refusal) -> Result<Reservation, Refusal> {
         let ledger = &self.shared.ledger;
         let recalled = match refusal.reason {
-            Reason::NonceUsed | Reason::Expired | Reason::ChainUnavailable | Reason::SettlerUnavailable => {
+            Reason::NonceUsed
+            | Reason::Expired
+            | Reason::ChainUnavailable
+            | Reason::SettlerUnavailable
+            | Reason::ValueMismatch
+            | Reason::RecipientMismatch
+            | Reason::NoMatchingRequirement
+            | Reason::NetworkMismatch => {
                 let calls = settlement_calls(payment);
                 ledger.recall(payment.key(), calls, self.fingerprint, self.hold()).await
             }

@@ -33,8 +33,10 @@ impl Default for Limits {
 /// Bytes of a request's head: two payment headers and what browsers add fit four times.
 const MAX_HEAD: usize = 128 * 1024;
 
-/// Sells until `stop` is set, then lets responses finish.
+/// Sells until `stop` is set, then lets responses and sales finish, also those whose buyer has
+/// left: their upstream may still be at work.
 pub async fn serve_gate(gate: Gate, listener: TcpListener, limits: Limits, stop: watch::Receiver<bool>) {
+    let sales = gate.clone();
     serve(listener, limits, stop, move |request, peer| {
         let gate = gate.clone();
         async move {
@@ -45,13 +47,18 @@ pub async fn serve_gate(gate: Gate, listener: TcpListener, limits: Limits, stop:
         }
     })
     .await;
+    if tokio::time::timeout(limits.grace, sales.finish_sales()).await.is_err() {
+        tracing::warn!(after = ?limits.grace, "sales were left unfinished; their holds end by themselves");
+    }
 }
 
-/// Answers `/healthz` and `/readyz` until `stop` is set.
+/// Answers `/healthz`, `/readyz` and `/status` until `stop` is set.
 pub async fn serve_admin(gate: Gate, listener: TcpListener, limits: Limits, stop: watch::Receiver<bool>) {
     serve(listener, limits, stop, move |request: Request<Incoming>, _| {
-        let response = health(&gate, request.uri().path())
-            .unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "not found\n"));
+        let response = match request.uri().path() {
+            "/status" => status(&gate),
+            path => health(&gate, path).unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "not found\n")),
+        };
         std::future::ready(response)
     })
     .await;
@@ -61,9 +68,19 @@ fn health(gate: &Gate, path: &str) -> Option<Response<GateBody>> {
     match path {
         "/healthz" => Some(plain(StatusCode::OK, "ok\n")),
         "/readyz" if gate.is_ready() => Some(plain(StatusCode::OK, "ready\n")),
-        "/readyz" => Some(plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: routes not loaded\n")),
+        "/readyz" => {
+            Some(plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: routes not loaded, or stopping\n"))
+        }
         _ => None,
     }
+}
+
+/// For operators: it says more than buyers need to know.
+fn status(gate: &Gate) -> Response<GateBody> {
+    let mut response = Response::new(GateBody::own(gate.status()));
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    response
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<GateBody> {

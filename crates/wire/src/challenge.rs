@@ -3,15 +3,26 @@
 use crate::{ErrorBody, Money, encoding};
 use obol_core::{Reason, Refusal, Registry, Requirement, WireVersion};
 use serde::Serialize;
+use std::sync::LazyLock;
 
 /// An offer's challenge, rendered once per load except for what each request adds.
+///
+/// Anybody can cause a 402, so it has to cost little: most of it is put together from parts that
+/// are in their final form, base64 included.
 #[derive(Clone, Debug)]
 pub struct ChallengeTemplate {
-    description: String,
-    /// The JSON of v2's `accepts`.
-    accepts_v2: String,
+    /// Base64 of the header's JSON from behind the resource's URL to its end.
+    after_url: String,
+    shown: Shown,
+}
+
+/// What the body offers.
+#[derive(Clone, Debug)]
+enum Shown {
     /// Each entry of v1's `accepts` up to its resource, which comes last.
-    accepts_v1: Vec<String>,
+    V1(Vec<String>),
+    /// The JSON of v2's `accepts`: of an offer on chains that v1 has no name for.
+    V2(String),
 }
 
 /// What a 402 carries.
@@ -74,55 +85,106 @@ impl ChallengeTemplate {
                 accepts_v1.push(up_to_resource(&requirement_v1(requirement, network, description)));
             }
         }
-        Self { description: json(&description), accepts_v2: json(&v2), accepts_v1 }
+        let accepts_v2 = json(&v2);
+        let after_url = format!(r#","description":{}}},"accepts":{accepts_v2}}}"#, json(&description));
+        let shown = if accepts_v1.is_empty() { Shown::V2(accepts_v2) } else { Shown::V1(accepts_v1) };
+        Self { after_url: encoding::encode(&after_url), shown }
     }
 
     /// `url` is the resource's address as the client knows it. `refusal` says why the payment
     /// that came was not taken.
     pub fn render(&self, url: &str, refusal: Option<&Refusal>, version: WireVersion) -> Challenge {
-        let none = Refusal::from(Reason::PaymentRequired);
-        let refusal = refusal.unwrap_or(&none);
-        let url = json(&url);
-        let mut required =
-            String::with_capacity(160 + url.len() + self.description.len() + self.accepts_v2.len());
-        required.push_str(r#"{"x402Version":2,"error":""#);
-        required.push_str(refusal.reason.code(WireVersion::V2));
-        required.push_str(r#"","resource":{"url":"#);
-        required.push_str(&url);
-        required.push_str(r#","description":"#);
-        required.push_str(&self.description);
-        required.push_str(r#"},"accepts":"#);
-        required.push_str(&self.accepts_v2);
-        required.push('}');
-        let error = ErrorBody::new(refusal, version, Money::default()).to_json();
-        Challenge { header: encoding::encode(&required), body: self.body(&url, &error) }
+        let url = in_whole_groups(json(&url));
+        match refusal {
+            None => self.assemble(&url, &UNPAID.before_url, UNPAID.error(version)),
+            Some(refusal) => self.assemble(&url, &before_url(refusal.reason), &open_error(refusal, version)),
+        }
+    }
+
+    fn assemble(&self, url: &str, before_url: &str, error: &str) -> Challenge {
+        let mut header = String::with_capacity(before_url.len() + url.len() / 3 * 4 + self.after_url.len());
+        header.push_str(before_url);
+        encoding::append(url, &mut header);
+        header.push_str(&self.after_url);
+        Challenge { header, body: self.body(url, error) }
     }
 
     fn body(&self, url: &str, error: &str) -> String {
-        let error = error.strip_suffix('}').unwrap_or(error);
-        let mut body = String::with_capacity(error.len() + 64 + self.accepts_v1.len() * (url.len() + 400));
-        body.push_str(error);
-        // An offer on chains that v1 has no name for is shown as v2 shows it.
-        if self.accepts_v1.is_empty() {
-            body.push_str(r#","x402Version":2,"resource":{"url":"#);
-            body.push_str(url);
-            body.push_str(r#"},"accepts":"#);
-            body.push_str(&self.accepts_v2);
-            body.push('}');
-            return body;
-        }
-        body.push_str(r#","x402Version":1,"accepts":["#);
-        for (index, entry) in self.accepts_v1.iter().enumerate() {
-            if index > 0 {
-                body.push(',');
+        match &self.shown {
+            Shown::V1(entries) => body_v1(entries, url, error),
+            Shown::V2(accepts) => {
+                [error, r#","x402Version":2,"resource":{"url":"#, url, r#"},"accepts":"#, accepts, "}"]
+                    .concat()
             }
-            body.push_str(entry);
-            body.push_str(url);
-            body.push('}');
         }
-        body.push_str("]}");
-        body
     }
+}
+
+fn body_v1(entries: &[String], url: &str, error: &str) -> String {
+    const BEFORE: &str = r#","x402Version":1,"accepts":["#;
+    let length = |entry: &String| entry.len() + url.len() + "},".len();
+    let length = entries.iter().map(length).sum::<usize>() + "]}".len();
+    let mut body = String::with_capacity(error.len() + BEFORE.len() + length);
+    body.push_str(error);
+    body.push_str(BEFORE);
+    for (index, entry) in entries.iter().enumerate() {
+        if index > 0 {
+            body.push(',');
+        }
+        body.push_str(entry);
+        body.push_str(url);
+        body.push('}');
+    }
+    body.push_str("]}");
+    body
+}
+
+/// What every challenge to a request without a payment has in common.
+struct Unpaid {
+    before_url: String,
+    error_v1: String,
+    error_v2: String,
+}
+
+static UNPAID: LazyLock<Unpaid> = LazyLock::new(|| {
+    let refusal = Refusal::from(Reason::PaymentRequired);
+    Unpaid {
+        before_url: before_url(refusal.reason),
+        error_v1: open_error(&refusal, WireVersion::V1),
+        error_v2: open_error(&refusal, WireVersion::V2),
+    }
+});
+
+impl Unpaid {
+    fn error(&self, version: WireVersion) -> &str {
+        match version {
+            WireVersion::V1 => &self.error_v1,
+            WireVersion::V2 => &self.error_v2,
+        }
+    }
+}
+
+/// Base64 of the header's JSON up to the resource's URL.
+fn before_url(reason: Reason) -> String {
+    let error = reason.code(WireVersion::V2);
+    let json = format!(r#"{{"x402Version":2,"error":"{error}","resource":{{"url":"#);
+    encoding::encode(&in_whole_groups(json))
+}
+
+/// The JSON of a refusal without its last brace: more members follow.
+fn open_error(refusal: &Refusal, version: WireVersion) -> String {
+    let mut error = ErrorBody::new(refusal, version, Money::default()).to_json();
+    error.pop();
+    error
+}
+
+/// Base64 takes three bytes at a time, so that parts of whole groups can be encoded apart. JSON
+/// does not mind spaces between its tokens.
+fn in_whole_groups(mut json: String) -> String {
+    while !json.len().is_multiple_of(3) {
+        json.push(' ');
+    }
+    json
 }
 
 fn requirement_v2(requirement: &Requirement) -> RequirementV2<'_> {

@@ -224,6 +224,21 @@ impl Claim {
         self.authorization.from
     }
 
+    /// The payment as its payer states it, whatever the offer asks; v1 does not state the asset.
+    pub fn stated(&self) -> Option<Payment> {
+        match self.terms {
+            ClaimedTerms::V1 { .. } => None,
+            ClaimedTerms::V2 { chain, asset, .. } => Some(Payment {
+                version: WireVersion::V2,
+                chain,
+                asset,
+                method: TransferMethod::Eip3009,
+                authorization: self.authorization.clone(),
+                signature: self.signature.clone(),
+            }),
+        }
+    }
+
     /// Finds the requirement that the payer means, and the payment for it. Whether the signed
     /// authorization keeps to it is for verification to say.
     pub fn select<'a>(

@@ -12,6 +12,11 @@ pub(crate) fn encode(json: &str) -> String {
     STANDARD.encode(json)
 }
 
+/// Of a part whose length is a multiple of three: what follows can be encoded apart.
+pub(crate) fn append(part: &str, to: &mut String) {
+    STANDARD.encode_string(part, to);
+}
+
 /// The JSON within a payment header.
 pub(crate) fn open(what: &str, header: &[u8]) -> Result<Vec<u8>, Refusal> {
     if header.len() > MAX_HEADER {

@@ -3,7 +3,8 @@
 use alloy_primitives::{Address, B256, Bytes, U256};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use obol_core::{
-    Amount, Authorization, ChainId, Payment, Reason, Registry, Requirement, TransferMethod, WireVersion,
+    Amount, Authorization, ChainId, Payment, Reason, Refusal, Registry, Requirement, TransferMethod,
+    WireVersion,
 };
 use obol_wire::{ChallengeTemplate, MAX_HEADER, Offered, Receipt, Sale, decode};
 use serde_json::{Value, json};
@@ -235,6 +236,31 @@ fn a_refused_payments_challenge_says_why_in_the_words_of_its_version() {
         serde_json::from_slice(&STANDARD.decode(challenge.header).expect("base64")).expect("JSON");
     assert_eq!(header["error"], "invalid_exact_evm_insufficient_balance");
     assert_eq!(header["resource"], json!({"url": "http://x/", "description": "hello"}));
+}
+
+/// The header is put together from parts that were encoded apart.
+#[test]
+fn a_challenge_is_one_text_for_urls_of_every_length_and_spelling() {
+    let template = ChallengeTemplate::new(&[requirement(84532)], &Registry::built_in(), "a \"quoted\" thing");
+    for tail in ["", "a", "ab", "abc", "\"", "\\\n", "\u{e9}\u{1f642}"] {
+        let url = format!("http://x/{tail}");
+        for refusal in [None, Some(Reason::NonceUsed), Some(Reason::Expired), Some(Reason::TermsChanged)] {
+            let refusal = refusal.map(Refusal::from);
+            let challenge = template.render(&url, refusal.as_ref(), WireVersion::V2);
+            let header = STANDARD.decode(&challenge.header).expect("padded at its end only");
+            let header: Value = serde_json::from_slice(&header).expect("JSON");
+            let body: Value = serde_json::from_str(&challenge.body).expect("JSON");
+            let code =
+                refusal.map_or(Reason::PaymentRequired, |refusal| refusal.reason).code(WireVersion::V2);
+            assert_eq!(header["error"], code);
+            assert_eq!(
+                (&header["resource"]["url"], &body["accepts"][0]["resource"]),
+                (&json!(url), &json!(url))
+            );
+            assert_eq!(header["resource"]["description"], "a \"quoted\" thing");
+            assert_eq!(header["accepts"][0]["amount"], "10000");
+        }
+    }
 }
 
 #[test]

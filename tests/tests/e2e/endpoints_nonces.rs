@@ -118,3 +118,16 @@ async fn a_nonce_whose_payment_a_stranger_settled_holds_up_nobody() -> Result<()
     rig.close().await?.assert(2, &[]);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonces_that_an_endpoint_made_up_before_the_first_batch_are_filled() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, options()).await?;
+    let payment = rig.pay(0);
+    let held = rig.seller.grant(&payment).await?;
+    rig.rpc.set_rules([Rule::of(Fault::Answer("0x3".into())).on(["eth_getTransactionCount"]).times(1)]);
+    rig.seller.trust(held).await?;
+    rig.mine_until(&payment, State::Settled).await?;
+    assert_eq!(rig.transactions_of(&payment), 1);
+    rig.close().await?.assert(1, &[]);
+    Ok(())
+}

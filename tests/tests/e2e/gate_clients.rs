@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
-use obol_devchain::Account;
+use obol_devchain::{Account, Mining};
 use obol_tests::{Printed, PythonClient, Shop, ShopOptions, Upstream, npm_clients, reply, run_script};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 const AT: &str = "/services/demo-hello/";
 
@@ -49,7 +49,10 @@ async fn pays<F>(network: &str, client: impl Fn(Account, SocketAddr, Option<&'st
 where
     F: Future<Output = Result<Printed>>,
 {
-    let shop = Shop::open(ShopOptions::default()).await?;
+    // Clients take seconds to start, and minutes on a busy machine: blocks come all the same, or
+    // the gate would take its endpoint for one that has stopped.
+    let mining = Mining::Interval(Duration::from_secs(1));
+    let shop = Shop::open(ShopOptions { mining, ..ShopOptions::default() }).await?;
     let upstream = echo().await?;
     shop.sell("/services/demo-hello", &upstream)?;
     let payer = shop.chain.buyers()[0];

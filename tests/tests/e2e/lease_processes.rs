@@ -110,8 +110,8 @@ async fn stopped_at(method: &'static str, fault: Fault) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_stopped_before_it_stores_is_fenced_when_it_goes_on() -> Result<()> {
-    // The tip is asked between the simulation and the store; the answer waits for the process.
-    stopped_at("eth_maxPriorityFeePerGas", Fault::Delay(Duration::from_millis(200))).await
+    // It simulates last before it stores; the answer waits for the process.
+    stopped_at("eth_call", Fault::Delay(Duration::from_millis(200))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,12 +129,12 @@ async fn a_process_that_lost_its_lease_stores_nothing_even_if_nobody_sent_meanwh
     let (rig, mut other) = led_by_the_other().await?;
     let payment = rig.pay(1);
     other.rpc.reset_counts();
-    let tip = "eth_maxPriorityFeePerGas";
-    other.rpc.set_rules([Rule::of(Fault::Delay(Duration::from_millis(200))).on([tip])]);
+    let simulation = "eth_call";
+    other.rpc.set_rules([Rule::of(Fault::Delay(Duration::from_millis(200))).on([simulation])]);
     // This one takes the lease over and cannot send: the payment stays due, its nonce free.
     rig.rpc.set_rules([Rule::of(Fault::Status(503)).on(["eth_getTransactionCount"])]);
     rig.seller.trust(rig.seller.grant(&payment).await?).await?;
-    until("the other is about to store", async || Ok((other.rpc.seen(tip) > 0).then_some(()))).await?;
+    until("the other is about to store", async || Ok((other.rpc.seen(simulation) > 0).then_some(()))).await?;
     other.signal(Signal::STOP)?;
     rig.until_settler(SettlerState::RpcDown).await?;
     other.signal(Signal::CONT)?;

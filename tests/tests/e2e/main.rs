@@ -1,5 +1,6 @@
 //! The money path end to end, on a real chain. One executable: each would link the whole tree.
 
+mod audits;
 mod batches;
 mod endpoints_answers;
 mod endpoints_faults;

@@ -14,6 +14,9 @@ impl Settler {
     /// What the account can do when nothing is due: nothing will be while new payments are
     /// refused, so a state that refuses them has to be left without one.
     pub(super) async fn look_around(&mut self, open: &[LiveBatch]) -> Result<(), TickError> {
+        if *self.state.borrow() == SettlerState::ChainLost && self.gaps > 0 {
+            return Ok(());
+        }
         let Some(nonce) = self.nonce().await? else {
             self.enter(SettlerState::KeyShared);
             return Ok(());
@@ -24,7 +27,7 @@ impl Settler {
         };
         let example = ContractCall { to: self.account.account, data: Bytes::new() };
         let (funds, l1_fee) = tokio::try_join!(self.funds(), self.l1_fee(nonce, &example))?;
-        let gas_limit = BATCH_OVERHEAD + self.gas.per_payment;
+        let gas_limit = BATCH_OVERHEAD.saturating_add(self.gas.per_payment);
         let state = self.affordable(l1_fee, funds, gas_limit, fees, 1).err();
         self.enter(state.unwrap_or(SettlerState::Leading));
         Ok(())

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How often bytes that are out are given to the node again.
 const REBROADCAST: Duration = Duration::from_secs(5);
 
+/// How often a missing nonce has to be seen before it is filled.
+const GAP_LOOKS: u32 = 2;
+
 /// Due payments that can travel together, and the gas they need.
 struct Load {
     payments: Vec<DuePayment>,
@@ -29,8 +32,10 @@ impl Settler {
     pub(super) async fn send(&mut self) -> Result<Pace, TickError> {
         let Some(lease) = self.lease else { return Ok(Pace::Idle) };
         let live = self.ledger.live_batches(self.account).await?;
+        let lowest = live.iter().map(|batch| batch.nonce).min();
         let open: Vec<_> = live.into_iter().filter(|batch| batch.state == BatchState::Open).collect();
         if !open.is_empty() && Instant::now() >= self.rebroadcast_at {
+            self.heal_gap(lease, lowest).await?;
             self.send_again(lease, &open).await?;
             self.rebroadcast_at = Instant::now() + REBROADCAST;
         }
@@ -51,6 +56,38 @@ impl Settler {
             self.look_around(&open).await?;
         }
         Ok(pace)
+    }
+
+    /// Fills nonces below `lowest`, the first that something of ours is out for: nothing after
+    /// them can be mined. One look is not believed, since an endpoint may be behind.
+    async fn heal_gap(&mut self, lease: Lease, lowest: Option<u64>) -> Result<(), TickError> {
+        let Some(lowest) = lowest else { return Ok(()) };
+        let next = self.rpc.transaction_count(self.account.account, BlockTag::Latest).await?;
+        self.gaps = if next < lowest { self.gaps + 1 } else { 0 };
+        if self.gaps < GAP_LOOKS {
+            return Ok(());
+        }
+        let Some(fees) = self.fees().await? else { return Ok(()) };
+        for nonce in (next..lowest).take(OPEN_BATCHES) {
+            let filler = sign_filler(&self.key, self.chain.id, nonce, fees);
+            match self.ledger.store_batch(lease, nonce, Vec::new(), attempt(&filler, fees)).await? {
+                Stored::Batch(batch) => {
+                    tracing::warn!(chain = %self.chain.id, nonce, transaction = %filler.hash,
+                        "a nonce of the settler's is missing on the chain; filling it");
+                    self.broadcast(batch, filler.hash, &filler.raw).await?;
+                }
+                Stored::Fenced => {
+                    self.fenced();
+                    return Ok(());
+                }
+                // Ours was there, and final.
+                Stored::NonceTaken | Stored::Moved(_) => {
+                    self.enter(SettlerState::ChainLost);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn send_some(
@@ -127,7 +164,7 @@ impl Settler {
             }
             if !code.is_empty() || payment.call.deployment.is_some() {
                 if payments.is_empty() {
-                    let gas_limit = self.alone(&payment.call) + BATCH_OVERHEAD;
+                    let gas_limit = self.alone(&payment.call).saturating_add(BATCH_OVERHEAD);
                     return Ok(Load { payments: vec![payment], gas_limit });
                 }
                 continue;
@@ -138,7 +175,7 @@ impl Settler {
                 payments.push(payment);
             }
         }
-        let gas_limit = BATCH_OVERHEAD + self.gas.per_payment * payments.len() as u64;
+        let gas_limit = self.together(payments.len());
         Ok(Load { payments, gas_limit })
     }
 
@@ -148,6 +185,11 @@ impl Settler {
             Some(_) => self.gas.per_deployment,
             None => self.gas.per_contract_payment,
         }
+    }
+
+    /// The gas limit of a transaction with so many payments.
+    const fn together(&self, payments: usize) -> u64 {
+        self.gas.per_payment.saturating_mul(payments as u64).saturating_add(BATCH_OVERHEAD)
     }
 
     /// Leaves behind what the token would refuse, and has it judged.
@@ -206,11 +248,10 @@ impl Settler {
         let signed = if calls.is_empty() {
             sign_filler(&self.key, self.chain.id, batch.nonce, fees)
         } else {
-            let gas = match calls.as_slice() {
-                [only] => self.alone(only),
-                many => self.gas.per_payment * many.len() as u64,
+            let gas_limit = match calls.as_slice() {
+                [only] => self.alone(only).saturating_add(BATCH_OVERHEAD),
+                many => self.together(many.len()),
             };
-            let gas_limit = BATCH_OVERHEAD + gas;
             sign_call(&self.key, self.chain.id, batch.nonce, gas_limit, fees, &batch_call(&calls))
         };
         match self.ledger.store_attempt(lease, batch.id, attempt(&signed, fees)).await? {

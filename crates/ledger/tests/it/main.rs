@@ -1,6 +1,8 @@
 //! The ledger's edges: files that are no ledgers, disks that fail, several handles on one file.
 
 mod batches;
+mod clocks;
+mod disk;
 mod evidence;
 mod group;
 mod holds;
@@ -8,4 +10,5 @@ mod opening;
 mod payments;
 mod permissions;
 mod reading;
+mod sharing;
 mod take_over;

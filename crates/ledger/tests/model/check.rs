@@ -11,7 +11,7 @@ use obol_core::ChainId;
 use obol_ledger::{
     BatchId, BatchState, Delivery, Event, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinHandle;
 
 /// The arrows of the design's table, evidence of the chain last.
@@ -250,6 +250,10 @@ pub(crate) async fn everything(world: &mut World) -> Result<(), String> {
     for number in 0..2 {
         lists(world, chain(number)).await?;
     }
+    let mut chains = world.ledger().chains().await.map_err(unread)?;
+    chains.sort();
+    let known: BTreeSet<_> = world.model.rows.iter().map(|row| row.terms.key.chain).collect();
+    same("chains", &chains, &known.into_iter().collect())?;
     let mut newest = world.model.ids(|_| true);
     newest.reverse();
     let told = world.ledger().newest(1_000).await.map_err(unread)?;

@@ -238,11 +238,15 @@ impl Model {
                 && row.delivery == Delivery::None
                 && (is_owed(row.state) || is_paid(row.state))
                 && row.held_until <= self.now
+                && row.reservation <= 20
         };
         self.rows.iter().find(free).map(|row| row.id)
     }
 
     fn redeem(&mut self, id: PaymentId, until: i64) -> Told {
+        if self.row(id).reservation > 20 {
+            return Told::Refused(Reason::TooManyAttempts);
+        }
         let owner = self.me().number;
         self.change(id, |row| {
             row.reservation += 1;
@@ -264,7 +268,14 @@ impl Model {
                         || row.state == State::Included && unseen)
             })
             .collect();
-        if open.iter().any(|row| row.misses > 0) {
+        let distrusted = self.rows.iter().any(|row| {
+            let theirs = &row.terms.key;
+            (theirs.payer, theirs.asset, theirs.chain) == (new.key.payer, new.key.asset, new.key.chain)
+                && row.state == State::Failed
+                && row.misses > 0
+                && row.changed_at > self.now - 24 * 60 * 60 * 1_000
+        });
+        if distrusted || open.iter().any(|row| row.misses > 0) {
             return Some(Reason::SimulationFailed);
         }
         let needed = sum(open.iter().map(|row| row.terms.amount)).checked_add(new.amount)?;

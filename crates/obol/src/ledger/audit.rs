@@ -37,11 +37,19 @@ pub(super) async fn reconcile(compared: &Compared) -> Result<(), Failure> {
     for chain in ledger.chains().await? {
         let endpoint = reached(&endpoints, chain)?;
         let (found, settled) = agree(&ledger, endpoint).await?;
-        if settled == Settled::No {
-            write_down(&ledger, &endpoint.rpc, &found).await?;
-            eprintln!("{chain}: {} differences written down", found.differences.len());
+        if settled == Settled::Yes {
+            audits.push(found);
+            continue;
         }
-        audits.push(agree(&ledger, endpoint).await?.0);
+        write_down(&ledger, &endpoint.rpc, &found).await?;
+        let (left, _) = agree(&ledger, endpoint).await?;
+        eprintln!("{chain}: {} differences, {} are left", found.differences.len(), left.differences.len());
+        if !left.differences.is_empty() {
+            eprintln!(
+                "{chain}: what the ledger took from final blocks is not undone: ask another endpoint, or restore a backup"
+            );
+        }
+        audits.push(left);
     }
     report(&audits, &registry, compared.output)
 }
@@ -86,12 +94,14 @@ fn report(audits: &[Audit], registry: &Registry, output: Output) -> Result<(), F
             output::print_json(&json!({"agrees": differences == 0, "chains": chains}));
         }
         Output::Table => {
-            let mut table = Table::new(["CHAIN", "BLOCKS", "MATCHED", "DIFFERENCES", "UNATTRIBUTED"]);
+            let mut table =
+                Table::new(["CHAIN", "BLOCKS", "MATCHED", "NEWER", "DIFFERENCES", "UNATTRIBUTED"]);
             for audit in audits {
                 table.row([
                     audit.chain.to_string(),
                     format!("{}-{}", audit.from_block, audit.to_block),
                     audit.matched.to_string(),
+                    audit.newer.len().to_string(),
                     audit.differences.len().to_string(),
                     audit.unattributed.len().to_string(),
                 ]);
@@ -156,6 +166,6 @@ fn as_json(audit: &Audit, registry: &Registry) -> serde_json::Value {
         .collect();
     json!({
         "chain": audit.chain.to_string(), "from_block": audit.from_block, "to_block": audit.to_block,
-        "matched": audit.matched, "differences": differences, "unattributed": unattributed,
+        "matched": audit.matched, "newer": audit.newer.len(), "differences": differences, "unattributed": unattributed,
     })
 }

@@ -7,10 +7,11 @@ mod world;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{StreamExt, stream};
+use hyper::StatusCode;
 use obol_devchain::{Tools, provision};
 use scenarios::Scenario;
-use std::collections::BTreeSet;
-use world::World;
+use std::{collections::BTreeSet, time::Duration};
+use world::{Plan, World};
 
 /// Reached, and not on the way of the money: reads of the ledger, signs of life, scan marks, and
 /// what is checked of an endpoint when a seller starts.
@@ -68,5 +69,26 @@ async fn killed_at(tools: &Tools, point: &str) -> Result<()> {
             obol_stop::POINTS.contains(&name) || OFF_THE_PATH.iter().any(|off| name.starts_with(off));
         ensure!(listed, "{name} is reached and not listed");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seller_told_to_stop_finishes_the_sale_of_a_buyer_who_has_left() -> Result<()> {
+    let tools = provision(&mut |line| eprintln!("{line}")).await?;
+    let plan = Plan { on_disconnect: "charge", ..Scenario::Sale.plan() };
+    let mut world = World::new(&tools, plan).await?;
+    world.launch(None).await?;
+    let purchase = world.purchase(0).await?;
+    let mut arrivals = world.hold_next();
+    let buyer = world.send_aside(&purchase);
+    let arrival = arrivals.recv().await.context("the request never reached the upstream")?;
+    buyer.abort();
+    world.terminate()?;
+    // Long enough for a seller that does not wait to be gone.
+    ensure!(tokio::time::timeout(Duration::from_secs(1), world.ended()).await.is_err(), "it did not wait");
+    arrival.send(StatusCode::OK).ok().context("nobody waits for the upstream")?;
+    world.ended().await?;
+    let rows = world.rows().await?;
+    ensure!(rows.iter().all(|row| row.state().is_paid()), "not charged: {rows:?}");
     Ok(())
 }

@@ -48,7 +48,7 @@ const FAST: Mining = Mining::Interval(Duration::from_millis(100));
 
 impl Scenario {
     pub(crate) const fn plan(self) -> Plan {
-        let plan = Plan { mining: FAST, depth: 2, settle_budget: 20 };
+        let plan = Plan { mining: FAST, depth: 2, settle_budget: 20, on_disconnect: "release" };
         match self {
             Self::Sale | Self::UpstreamFails | Self::FundsGone | Self::TakenOver => plan,
             Self::OutlastsTheRequest | Self::Stuck | Self::NonceTaken => {

@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) depth: u64,
     /// Seconds that a request waits for its settlement.
     pub(crate) settle_budget: u64,
+    /// `release` or `charge`.
+    pub(crate) on_disconnect: &'static str,
 }
 
 /// A request that waits in the upstream until it is let go.
@@ -109,9 +111,10 @@ impl World {
         fs::create_dir(&offers)?;
         let manifest = format!(
             "apiVersion: obol.org/v1alpha1\nkind: ServiceOffer\nmetadata: {{name: shop}}\nspec:\n  upstream:\n    \
-             url: {}\n    timeoutSeconds: 30\n  payment:\n    network: base-sepolia\n    payTo: \"{}\"\n    \
+             url: {}\n    timeoutSeconds: 30\n  onDisconnect: {}\n  payment:\n    network: base-sepolia\n    payTo: \"{}\"\n    \
              maxTimeoutSeconds: 600\n    price: {{perRequest: \"0.01\"}}\n",
             self.upstream.base(),
+            self.plan.on_disconnect,
             self.chain.seller().address.to_checksum(None)
         );
         fs::write(offers.join("shop.yaml"), manifest)?;
@@ -190,6 +193,24 @@ impl World {
         if self.is_dead()? {
             self.deaths += 1;
             self.launch(None).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the seller to stop, as an operator does.
+    pub(crate) fn terminate(&self) -> Result<()> {
+        let child = self.process.as_ref().context("no seller")?;
+        let told = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status()?;
+        ensure!(told.success(), "it cannot be told");
+        Ok(())
+    }
+
+    /// Waits until the seller has ended by itself.
+    pub(crate) async fn ended(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.is_dead()? {
+            ensure!(Instant::now() < deadline, "the seller goes on");
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
         Ok(())
     }
