@@ -224,7 +224,7 @@ fn an_offer_on_a_chain_without_a_v1_name_shows_v2_terms_in_its_body() {
 #[test]
 fn a_refused_payments_challenge_says_why_in_the_words_of_its_version() {
     let template = ChallengeTemplate::new(&[requirement(84532)], &Registry::built_in(), "hello");
-    let refusal = obol_core::Refusal::new(Reason::InsufficientBalance, "the balance is 3");
+    let refusal = Refusal::new(Reason::InsufficientBalance, "the balance is 3");
     let challenge = template.render("http://x/", Some(&refusal), WireVersion::V1);
     let body: Value = serde_json::from_str(&challenge.body).expect("JSON");
     assert_eq!(body["error"], "insufficient_funds");
