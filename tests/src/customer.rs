@@ -173,3 +173,17 @@ where
     let body = body.collect().await?.to_bytes();
     Ok(Answered { status: head.status, headers: head.headers, body })
 }
+
+/// As [`fetch`], and again while the response to an earlier request with the same payment is
+/// being sent: its end is written down a moment after its last byte.
+pub async fn fetch_after<B>(to: SocketAddr, make: impl Fn() -> Request<B>) -> Result<Answered>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync,
+{
+    crate::until("another answer than 409", async || {
+        let answered = fetch(to, make()).await?;
+        Ok((answered.status != StatusCode::CONFLICT).then_some(answered))
+    })
+    .await
+}

@@ -20,7 +20,7 @@ mod wait;
 
 pub use agreement::{Agreement, assert_ledger_equals_chain};
 pub use buyer::Buyer;
-pub use customer::{Answered, Customer, fetch, get, paid, request, requirement, send};
+pub use customer::{Answered, Customer, fetch, fetch_after, get, paid, request, requirement, send};
 pub use payment_stage::PaymentStage;
 pub use published::{Printed, PrintedReceipt, npm_clients, run_script};
 pub use python::PythonClient;

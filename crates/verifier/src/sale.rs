@@ -56,7 +56,7 @@ enum Ended {
     /// Not on the chain in time; the receipt says which transaction is out.
     Pending(Receipt),
     /// The upstream's own refusal, which is passed on and not charged.
-    Upstream(Response<Incoming>),
+    Upstream(Response<Incoming>, Money),
     /// The client left: nobody reads an answer.
     Left,
 }
@@ -235,7 +235,7 @@ impl Sale {
         let ended = match self.ask_upstream(payment, request, reply).await {
             Asked::Succeeded(response) => return self.owe(held, payment, response, reply).await,
             Asked::Refused(response) => {
-                (format!("the upstream answered {}", response.status()), Ended::Upstream(response))
+                (format!("the upstream answered {}", response.status()), Ended::Upstream(response, verified))
             }
             Asked::Failed(refusal) => (refusal.to_string(), Ended::Failed(refusal, verified)),
             Asked::ClientLeft => ("the client left before the upstream answered".to_owned(), Ended::Left),
@@ -351,9 +351,10 @@ impl Sale {
         self.shared.facilitator.wake(paid.key.chain);
         let (why, ended) = match self.ask_upstream(payment, request, reply).await {
             Asked::Succeeded(response) => return self.settle(owed, paid.into(), response, reply).await,
-            Asked::Refused(response) => {
-                (format!("the upstream answered {}", response.status()), Ended::Upstream(response))
-            }
+            Asked::Refused(response) => (
+                format!("the upstream answered {}", response.status()),
+                Ended::Upstream(response, Money { verified: true, settled: paid.state().is_paid() }),
+            ),
             Asked::Failed(refusal) => {
                 let money = Money { verified: true, settled: paid.state().is_paid() };
                 (refusal.to_string(), Ended::Failed(refusal, money))
@@ -424,10 +425,13 @@ impl Sale {
                 answer::give_receipt(response.headers_mut(), &receipt, self.version, &self.shared.registry);
                 Some(response)
             }
-            Ended::Upstream(response) => {
+            Ended::Upstream(response, money) => {
                 let (mut head, body) = response.into_parts();
                 head.headers = headers::from_upstream(head.headers);
-                head.headers.insert("x-payment-settled", HeaderValue::from_static("false"));
+                head.headers.insert(
+                    "x-payment-settled",
+                    HeaderValue::from_static(if money.settled { "true" } else { "false" }),
+                );
                 Some(Response::from_parts(head, GateBody::Upstream(Delivery::unpaid(body))))
             }
         }

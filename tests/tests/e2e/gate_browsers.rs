@@ -7,7 +7,9 @@ use hyper::{
 };
 use obol_core::{Reason, WireVersion};
 use obol_ledger::Delivery;
-use obol_tests::{Answered, Buyer, Customer, Shop, ShopOptions, Upstream, fetch, get, paid, reply, request};
+use obol_tests::{
+    Answered, Buyer, Customer, Shop, ShopOptions, Upstream, fetch, fetch_after, get, paid, reply, request,
+};
 
 const AT: &str = "/services/paid";
 
@@ -46,7 +48,7 @@ async fn head_is_a_request_that_pays_and_has_no_body() -> Result<()> {
     assert_eq!(upstream.heard()[0].method, Method::HEAD);
     let sold = shop.until_payment(|payment| payment.delivery == Delivery::Done).await?;
     assert!(sold.state().is_paid());
-    fetch(shop.address, paid(get(AT), &header)).await?.expect_refusal(Reason::AlreadyServed)?;
+    fetch_after(shop.address, || paid(get(AT), &header)).await?.expect_refusal(Reason::AlreadyServed)?;
     assert_eq!(upstream.count(), 1);
     shop.close().await
 }

@@ -8,7 +8,8 @@ use obol_core::{Amount, Charge, Disconnect, Exposure, Reason, WireVersion};
 use obol_devchain::Mining;
 use obol_ledger::{Delivery, State};
 use obol_tests::{
-    Buyer, Customer, Leaver, Shop, ShopOptions, Upstream, chunks, fetch, get, paid, reply, send, streamed,
+    Buyer, Customer, Leaver, Shop, ShopOptions, Upstream, chunks, fetch, fetch_after, get, paid, reply, send,
+    streamed,
 };
 use obol_wire::Receipt;
 use std::{io, time::Duration};
@@ -104,7 +105,7 @@ async fn who_is_charged_though_it_left_is_served_when_it_returns_with_the_same_p
     assert_eq!((answered.status, &answered.body[..]), (StatusCode::OK, &b"second"[..]));
     let receipt = customer(&shop).receipt(&answered)?;
     assert!(matches!(receipt, Receipt::Settled { transaction: tx, .. } if tx == transaction), "{receipt:?}");
-    fetch(shop.address, paid(get(AT), &header)).await?.expect_refusal(Reason::AlreadyServed)?;
+    fetch_after(shop.address, || paid(get(AT), &header)).await?.expect_refusal(Reason::AlreadyServed)?;
     assert_eq!(shop.payments().await?.len(), 1);
     shop.close().await
 }
@@ -157,7 +158,7 @@ async fn a_client_that_leaves_in_the_body_has_been_served() -> Result<()> {
     let payment = shop.until_payment(|payment| payment.delivery == Delivery::Done).await?;
     let story = shop.ledger.events(payment.id).await?;
     assert!(story.iter().any(|event| event.why == "the client left in the body"), "{story:?}");
-    fetch(shop.address, paid(get(AT), &header)).await?.expect_refusal(Reason::AlreadyServed)?;
+    fetch_after(shop.address, || paid(get(AT), &header)).await?.expect_refusal(Reason::AlreadyServed)?;
     assert_eq!(upstream.count(), 1);
     shop.close().await
 }
