@@ -112,23 +112,18 @@ impl<T: AsRef<Offer>> Routes<T> {
 impl<T> Table<T> {
     /// The route of the deepest of the paths that this one is at or below, and its key.
     fn find<'p>(&self, folded: &'p str) -> Option<(&'p str, &Route<T>)> {
-        let slashes = folded.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
-        let boundaries = slashes.map(|(at, _)| at).skip(1);
-        let mut ends: [usize; MAX_DEPTH] = [0; MAX_DEPTH];
-        let mut count = 0;
-        for end in boundaries.chain([folded.len()]).take(self.depth) {
-            *ends.get_mut(count)? = end;
-            count += 1;
+        let mut slashes = folded.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
+        let mut key = slashes.nth(self.depth).map_or(folded, |(at, _)| &folded[..at]);
+        loop {
+            if let Some(route) = self.by_path.get(key) {
+                return Some((key, route));
+            }
+            key = &key[..key.rfind('/')?];
         }
-        let deepest_first = ends[..count].iter().rev().copied().chain([0]);
-        deepest_first.into_iter().find_map(|end| {
-            let key = folded.get(..end)?;
-            Some((key, self.by_path.get(key)?))
-        })
     }
 }
 
-/// Deeper offers are not found; manifests refuse them.
+/// How deep an offer's path may be: it bounds what a lookup costs. Manifests refuse deeper ones.
 pub const MAX_DEPTH: usize = 32;
 
 fn depth(path: &str) -> usize {
