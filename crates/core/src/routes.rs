@@ -18,22 +18,17 @@ pub struct Routes<T> {
 
 #[derive(Clone, Debug)]
 struct Table<T> {
-    by_path: HashMap<Box<str>, Route<T>>,
+    by_path: HashMap<Box<str>, T>,
+    /// Paths that are not spelled as their keys, by key. A lookup so need not go to the offer
+    /// for its path, and an entry is as small as can be.
+    spelled: HashMap<Box<str>, Box<str>>,
     /// Segments of the deepest path.
     depth: usize,
 }
 
-#[derive(Clone, Debug)]
-struct Route<T> {
-    offer: T,
-    /// The path as it is spelled, when that is not its key: a lookup then need not go to the
-    /// offer for it.
-    spelled: Option<Box<str>>,
-}
-
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { by_path: HashMap::new(), depth: 0 }
+        Self { by_path: HashMap::new(), spelled: HashMap::new(), depth: 0 }
     }
 }
 
@@ -72,12 +67,14 @@ impl<T: AsRef<Offer>> Routes<T> {
             table.depth = table.depth.max(depth(&path));
             match table.by_path.entry(path.into()) {
                 Entry::Vacant(free) => {
-                    let spelled = (*spelled != **free.key()).then(|| spelled.into());
-                    free.insert(Route { offer: listed, spelled });
+                    if *spelled != **free.key() {
+                        table.spelled.insert(free.key().clone(), spelled.into());
+                    }
+                    free.insert(listed);
                 }
                 Entry::Occupied(taken) => conflicts.push(Conflict {
                     refused: offer.id.clone(),
-                    serving: taken.get().offer.as_ref().id.clone(),
+                    serving: taken.get().as_ref().id.clone(),
                     path: offer.path.clone(),
                 }),
             }
@@ -96,8 +93,8 @@ impl<T: AsRef<Offer>> Routes<T> {
             true => None,
             false => for_host(),
         };
-        let (key, route) = found.or_else(|| self.every_host.find(&folded))?;
-        path.decoded().starts_with(route.spelled.as_deref().unwrap_or(key)).then_some(&route.offer)
+        let (spelled, found) = found.or_else(|| self.every_host.find(&folded))?;
+        path.decoded().starts_with(spelled).then_some(found)
     }
 
     pub fn len(&self) -> usize {
@@ -110,25 +107,20 @@ impl<T: AsRef<Offer>> Routes<T> {
 }
 
 impl<T> Table<T> {
-    /// The route of the deepest of the paths that this one is at or below, and its key.
-    fn find<'p>(&self, folded: &'p str) -> Option<(&'p str, &Route<T>)> {
-        let slashes = folded.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
-        let boundaries = slashes.map(|(at, _)| at).skip(1);
-        let mut ends: [usize; MAX_DEPTH] = [0; MAX_DEPTH];
-        let mut count = 0;
-        for end in boundaries.chain([folded.len()]).take(self.depth) {
-            *ends.get_mut(count)? = end;
-            count += 1;
+    /// The deepest of the paths that this one is at or below, as it is spelled, and what is there.
+    fn find<'t: 'p, 'p>(&'t self, folded: &'p str) -> Option<(&'p str, &'t T)> {
+        let mut slashes = folded.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
+        let mut key = slashes.nth(self.depth).map_or(folded, |(at, _)| &folded[..at]);
+        loop {
+            if let Some(found) = self.by_path.get(key) {
+                return Some((self.spelled.get(key).map_or(key, |spelled| spelled), found));
+            }
+            key = &key[..key.rfind('/')?];
         }
-        let deepest_first = ends[..count].iter().rev().copied().chain([0]);
-        deepest_first.into_iter().find_map(|end| {
-            let key = folded.get(..end)?;
-            Some((key, self.by_path.get(key)?))
-        })
     }
 }
 
-/// Deeper offers are not found; manifests refuse them.
+/// How deep an offer's path may be: it bounds what a lookup costs. Manifests refuse deeper ones.
 pub const MAX_DEPTH: usize = 32;
 
 fn depth(path: &str) -> usize {

@@ -1,9 +1,10 @@
 //! From a refusal to a response: the one place that does it.
 
-use crate::{body::GateBody, page};
+use crate::{body::GateBody, page, posted::Posted};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use obol_core::{Reason, Refusal, Registry, WireVersion};
-use obol_wire::{Challenge, ErrorBody, Money, Receipt};
+use obol_wire::{ErrorBody, Money, Receipt};
+use std::sync::LazyLock;
 
 const PAYMENT_REQUIRED: HeaderName = HeaderName::from_static(obol_wire::header::PAYMENT_REQUIRED);
 const PAYMENT_RESPONSE: HeaderName = HeaderName::from_static(obol_wire::header::PAYMENT_RESPONSE);
@@ -41,21 +42,28 @@ pub(crate) fn refuse(refusal: &Refusal, version: WireVersion, money: Money) -> R
     response
 }
 
+/// A 402's headers but for what the offer asks: a copy costs less than building them.
+static CHALLENGE: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, JSON);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    headers.insert(PAYMENT_REQUIRED, HeaderValue::from_static(""));
+    headers
+});
+
 /// A 402: what to pay and, when a payment came, why it was not taken.
-pub(crate) fn challenge(challenge: Challenge, request: &HeaderMap) -> Response<GateBody> {
+pub(crate) fn challenge(posted: Posted, request: &HeaderMap) -> Response<GateBody> {
     let html = page::is_wanted(request);
-    let body = if html { page::render(&challenge.body) } else { challenge.body };
+    let body = if html { page::render(&posted.json).into() } else { posted.json };
     let mut response = Response::new(GateBody::own(body));
     *response.status_mut() = StatusCode::PAYMENT_REQUIRED;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, if html { page::CONTENT_TYPE } else { JSON });
-    headers.insert(header::CACHE_CONTROL, NO_STORE);
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    headers.clone_from(&CHALLENGE);
+    headers.insert(PAYMENT_REQUIRED, posted.header);
     if html {
+        headers.insert(header::CONTENT_TYPE, page::CONTENT_TYPE);
         headers.insert(header::CONTENT_SECURITY_POLICY, page::POLICY);
-    }
-    if let Ok(value) = HeaderValue::try_from(challenge.header) {
-        headers.insert(PAYMENT_REQUIRED, value);
     }
     response
 }

@@ -13,7 +13,15 @@ const NO_HOST: &str = "localhost";
 pub(crate) fn url(outside: &Outside, request: &Request<Incoming>) -> String {
     let host = outside.host.as_deref().unwrap_or(NO_HOST);
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    format!("{}://{host}{target}", outside.proto)
+    [outside.proto, "://", host, target].concat()
+}
+
+/// Whether [`url`] would give this.
+pub(crate) fn is_url(known: &str, outside: &Outside, request: &Request<Incoming>) -> bool {
+    let host = outside.host.as_deref().unwrap_or(NO_HOST);
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let rest = known.strip_prefix(outside.proto).and_then(|rest| rest.strip_prefix("://"));
+    rest.and_then(|rest| rest.strip_prefix(host)) == Some(target)
 }
 
 /// Tells requests apart for entitlements: the offer that they are for, method, host, target and

@@ -1,5 +1,6 @@
 //! What is sold, compiled once per load. A request takes one snapshot and keeps it.
 
+use crate::posted::Challenges;
 use arc_swap::ArcSwapOption;
 use obol_core::{Conflict, Offer, Registry, RequestPath, Routes};
 use obol_wire::ChallengeTemplate;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Listed {
     pub(crate) offer: Arc<Offer>,
-    pub(crate) challenge: ChallengeTemplate,
+    pub(crate) challenges: Challenges,
     /// Segments of the offer's path, which the upstream does not see.
     pub(crate) segments: usize,
 }
@@ -47,7 +48,11 @@ impl Catalog {
     pub fn publish(&self, offers: &[Arc<Offer>], registry: &Registry) -> Vec<Conflict> {
         let listed = offers.iter().map(|offer| {
             Shared(Arc::new(Listed {
-                challenge: ChallengeTemplate::new(&offer.accepts, registry, &offer.description),
+                challenges: Challenges::new(ChallengeTemplate::new(
+                    &offer.accepts,
+                    registry,
+                    &offer.description,
+                )),
                 segments: offer.path.split('/').filter(|segment| !segment.is_empty()).count(),
                 offer: Arc::clone(offer),
             }))

@@ -11,11 +11,11 @@ const ALWAYS_ALLOWED: &str = "payment-signature, x-payment, content-type, author
 /// The answer to a preflight, or nothing when the request is none. Only the question is
 /// answered: the upstream is not asked, so nothing is given away.
 pub(crate) fn preflight(method: &Method, headers: &HeaderMap) -> Option<Response<GateBody>> {
-    let asked = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
-    let origin = headers.get(header::ORIGIN)?;
     if method != Method::OPTIONS {
         return None;
     }
+    let asked = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
+    let origin = headers.get(header::ORIGIN)?;
     let mut allowed = ALWAYS_ALLOWED.to_owned();
     if let Some(more) =
         headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).and_then(|more| more.to_str().ok())

@@ -3,7 +3,7 @@
 
 use http::{Request, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use std::time::Duration;
 
 /// Bytes that are read and thrown away; a client with more has to ask first with
@@ -12,9 +12,14 @@ const LIMIT: u64 = 32 * 1024 * 1024;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) async fn drain(request: Request<Incoming>) {
+/// Whether there is something to read off.
+pub(crate) fn is_due(request: &Request<Incoming>) -> bool {
     // Who asks first is told before it sends anything.
-    if request.headers().contains_key(header::EXPECT) {
+    !request.body().is_end_stream() && !request.headers().contains_key(header::EXPECT)
+}
+
+pub(crate) async fn drain(request: Request<Incoming>) {
+    if !is_due(&request) {
         return;
     }
     let mut body = request.into_body();

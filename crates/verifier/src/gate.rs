@@ -5,13 +5,17 @@ use crate::{
     body::GateBody,
     catalog::{Catalog, Listed},
     cors,
-    drain::drain,
+    drain::{self, drain},
     plain,
     sale::Sale,
     trust::{Outside, TrustedProxies},
     upstream::{UpstreamClient, is_sold},
 };
-use http::{HeaderMap, Request, Response, header};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Either, Ready, ready},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use obol_core::{Reason, Refusal, Registry, RequestPath, WireVersion};
 use obol_facilitator::Facilitator;
@@ -25,6 +29,9 @@ use std::{
     },
 };
 use tokio::sync::{Semaphore, oneshot};
+
+const X_PAYMENT: HeaderName = HeaderName::from_static(obol_wire::header::X_PAYMENT);
+const PAYMENT_SIGNATURE: HeaderName = HeaderName::from_static(obol_wire::header::PAYMENT_SIGNATURE);
 
 /// What a gate is made of.
 #[derive(Debug)]
@@ -112,13 +119,30 @@ impl Gate {
     }
 
     /// Answers one request that came over a connection from `peer`.
-    pub async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<GateBody> {
+    ///
+    /// Most requests to a gate that anybody can reach are unpaid: what they take is answered at
+    /// once, without a future that has to be moved and polled.
+    pub(crate) fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answering {
         let outside = self.shared.trusted.outside(peer, request.headers());
-        match self.listed(&request, &outside) {
-            Ok(listed) => self.sell(listed, request, outside).await,
+        let listed = match self.listed(&request, &outside) {
+            Ok(listed) => listed,
             Err(refusal) => {
-                drain(request).await;
-                answer::refuse(&refusal, WireVersion::V2, Money::default())
+                return drained(request, answer::refuse(&refusal, WireVersion::V2, Money::default()));
+            }
+        };
+        if let Some(answer) = cors::preflight(request.method(), request.headers()) {
+            return at_once(answer);
+        }
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        match admit(&listed, &request) {
+            Ok(claim) => {
+                let gate = self.clone();
+                let sold = async move { gate.charge(listed, claim, request, outside).await };
+                Either::Right(sold.map(move |response| exposed(response, origin.as_ref())).boxed())
+            }
+            Err((refusal, version)) => {
+                let response = refuse(&listed, &refusal, version, &request, &outside);
+                drained(request, exposed(response, origin.as_ref()))
             }
         }
     }
@@ -139,35 +163,6 @@ impl Gate {
         let snapshot = self.shared.catalog.snapshot().ok_or(Reason::NotReady)?;
         let listed = snapshot.find(outside.host.as_deref(), &path).ok_or(Reason::NoRoute)?;
         Ok(Arc::clone(listed))
-    }
-
-    async fn sell(
-        &self,
-        listed: Arc<Listed>,
-        request: Request<Incoming>,
-        outside: Outside,
-    ) -> Response<GateBody> {
-        if let Some(answer) = cors::preflight(request.method(), request.headers()) {
-            return answer;
-        }
-        let origin = request.headers().get(header::ORIGIN).cloned();
-        let mut response = match admit(&listed, &request) {
-            Ok(claim) => self.charge(listed, claim, request, outside).await,
-            Err((refusal, version)) if refusal.reason.status() == 402 => {
-                let refused = (refusal.reason != Reason::PaymentRequired).then_some(&refusal);
-                let url = asked::url(&outside, &request);
-                let response =
-                    answer::challenge(listed.challenge.render(&url, refused, version), request.headers());
-                drain(request).await;
-                response
-            }
-            Err((refusal, version)) => {
-                drain(request).await;
-                answer::refuse(&refusal, version, Money::default())
-            }
-        };
-        cors::expose(response.headers_mut(), origin.as_ref());
-        response
     }
 
     /// The sale goes on in a task of its own: a client that leaves must not stop the money path
@@ -194,6 +189,44 @@ impl Gate {
     }
 }
 
+/// The gate's answer: at once, or when it is known.
+pub(crate) type Answering = Either<Ready<Response<GateBody>>, BoxFuture<'static, Response<GateBody>>>;
+
+pub(crate) fn at_once(response: Response<GateBody>) -> Answering {
+    Either::Left(ready(response))
+}
+
+/// The response, as soon as the request's body is out of its way.
+fn drained(request: Request<Incoming>, response: Response<GateBody>) -> Answering {
+    if drain::is_due(&request) {
+        return Either::Right(drain(request).map(|()| response).boxed());
+    }
+    at_once(response)
+}
+
+fn exposed(mut response: Response<GateBody>, origin: Option<&HeaderValue>) -> Response<GateBody> {
+    cors::expose(response.headers_mut(), origin);
+    response
+}
+
+/// A request that is not sold to.
+fn refuse(
+    listed: &Listed,
+    refusal: &Refusal,
+    version: WireVersion,
+    request: &Request<Incoming>,
+    outside: &Outside,
+) -> Response<GateBody> {
+    if refusal.reason.status() != 402 {
+        return answer::refuse(refusal, version, Money::default());
+    }
+    let posted = match refusal.reason {
+        Reason::PaymentRequired => listed.challenges.unpaid(outside, request),
+        _ => listed.challenges.refused(&asked::url(outside, request), refusal, version),
+    };
+    answer::challenge(posted, request.headers())
+}
+
 /// The payment of a request that may be served for one; with a refusal comes the version that
 /// its client is to be answered in.
 fn admit(listed: &Listed, request: &Request<Incoming>) -> Result<Claim, (Refusal, WireVersion)> {
@@ -205,8 +238,8 @@ fn admit(listed: &Listed, request: &Request<Incoming>) -> Result<Claim, (Refusal
     if asks_for_upgrade(headers) {
         return Err(refuse(Reason::UpgradeRefused.into()));
     }
-    let v1 = single(headers, obol_wire::header::X_PAYMENT).map_err(refuse)?;
-    let v2 = single(headers, obol_wire::header::PAYMENT_SIGNATURE).map_err(refuse)?;
+    let v1 = single(headers, &X_PAYMENT).map_err(refuse)?;
+    let v2 = single(headers, &PAYMENT_SIGNATURE).map_err(refuse)?;
     let version = if v2.is_none() && v1.is_some() { WireVersion::V1 } else { WireVersion::V2 };
     match obol_wire::decode(v1, v2) {
         Ok(Some(claim)) => Ok(claim),
@@ -220,7 +253,7 @@ fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     headers.get_all(header::UPGRADE).iter().any(|protocol| protocol.as_bytes() != b"h2c")
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [u8]>, Refusal> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {

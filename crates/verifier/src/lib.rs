@@ -10,6 +10,7 @@ mod gate;
 mod headers;
 mod page;
 mod plain;
+mod posted;
 mod sale;
 mod server;
 mod trust;

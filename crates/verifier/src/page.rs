@@ -18,10 +18,10 @@ pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
 }
 
 /// Shows the challenge's JSON. Everything in it is text to the page.
-pub(crate) fn render(challenge: &str) -> String {
-    let pretty = serde_json::from_str::<serde_json::Value>(challenge)
+pub(crate) fn render(challenge: &[u8]) -> String {
+    let pretty = serde_json::from_slice::<serde_json::Value>(challenge)
         .and_then(|value| serde_json::to_string_pretty(&value))
-        .unwrap_or_else(|_| challenge.to_owned());
+        .unwrap_or_else(|_| String::from_utf8_lossy(challenge).into_owned());
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8>\
          <meta name=viewport content=\"width=device-width,initial-scale=1\"><title>Payment required</title>\
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn what_a_manifest_says_cannot_become_markup() {
-        let page = render(r#"{"description":"<script>alert('x')</script>"}"#);
+        let page = render(br#"{"description":"<script>alert('x')</script>"}"#);
         assert!(!page.contains("<script>"), "{page}");
     }
 

@@ -441,8 +441,8 @@ impl Sale {
         if refusal.reason.status() != 402 {
             return answer::refuse(refusal, self.version, money);
         }
-        let challenge = self.listed.challenge.render(&self.url, Some(refusal), self.version);
-        answer::challenge(challenge, &self.client_headers)
+        let posted = self.listed.challenges.refused(&self.url, refusal, self.version);
+        answer::challenge(posted, &self.client_headers)
     }
 }
 

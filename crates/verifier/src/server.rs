@@ -1,6 +1,10 @@
 //! Serving the gate on a listener, and its health on another.
 
-use crate::{body::GateBody, gate::Gate};
+use crate::{
+    body::GateBody,
+    gate::{self, Gate},
+};
+use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -37,13 +41,10 @@ const MAX_HEAD: usize = 128 * 1024;
 /// left: their upstream may still be at work.
 pub async fn serve_gate(gate: Gate, listener: TcpListener, limits: Limits, stop: watch::Receiver<bool>) {
     let sales = gate.clone();
-    serve(listener, limits, stop, move |request, peer| {
-        let gate = gate.clone();
-        async move {
-            match health(&gate, request.uri().path()) {
-                Some(response) => response,
-                None => gate.answer(request, peer).await,
-            }
+    serve(listener, limits, stop, move |request: Request<Incoming>, peer| {
+        match health(&gate, request.uri().path()) {
+            Some(response) => gate::at_once(response),
+            None => gate.answer(request, peer),
         }
     })
     .await;
@@ -108,10 +109,7 @@ where
         };
         let Some((stream, peer, permit)) = accepted else { continue };
         let answer = answer.clone();
-        let service = service_fn(move |request| {
-            let answered = answer(request, peer);
-            async move { Ok::<_, Infallible>(answered.await) }
-        });
+        let service = service_fn(move |request| answer(request, peer).map(Ok::<_, Infallible>));
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -1,7 +1,11 @@
 //! Which peers may say what the client's request was.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, header};
 use std::{fmt, net::IpAddr, str::FromStr};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// A network in CIDR form, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,25 +81,25 @@ impl TrustedProxies {
     }
 
     pub(crate) fn outside(&self, peer: IpAddr, headers: &HeaderMap) -> Outside {
-        let one = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let host = one("host").map(str::to_owned);
+        let one = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let host = one(header::HOST).map(str::to_owned);
         if !self.trusts(peer) {
             return Outside { client: peer, proto: "http", host };
         }
         // The last address that no trusted proxy added is the client.
         let forwarded: Vec<IpAddr> = headers
-            .get_all("x-forwarded-for")
+            .get_all(FORWARDED_FOR)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|address| address.trim().parse().ok())
             .collect();
         let client = forwarded.iter().rev().find(|address| !self.trusts(**address)).copied().unwrap_or(peer);
-        let proto = match one("x-forwarded-proto") {
+        let proto = match one(FORWARDED_PROTO) {
             Some("https") => "https",
             _ => "http",
         };
-        Outside { client, proto, host: one("x-forwarded-host").map(str::to_owned).or(host) }
+        Outside { client, proto, host: one(FORWARDED_HOST).map(str::to_owned).or(host) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The 402 as programs and people get it.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use hyper::header::HeaderValue;
 use obol_core::{Amount, WireVersion};
 use obol_devchain::USDC;
@@ -54,6 +54,24 @@ async fn programs_get_the_challenge_of_both_versions_in_their_published_shapes()
         }]);
         assert_eq!(body["accepts"], v1);
         assert_eq!((&body["reason"], &body["retriable"]), (&json!("payment_required"), &json!(true)));
+    }
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_challenge_names_the_address_that_was_asked_for() -> Result<()> {
+    let shop = Shop::open(ShopOptions::default()).await?;
+    let upstream = Upstream::hello().await?;
+    shop.publish(&[shop.offer(AT, &upstream)])?;
+    let long = format!("/{}", "long".repeat(100));
+    // Each twice, so that what is kept from one is there when the next is answered.
+    for host in ["a.example", "b.example", "a.example", "a.example"] {
+        for rest in ["", "", "/x", "/x", "/x?y=z", &long, &long, "/x"] {
+            let request = format!("GET {AT}{rest} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+            let [answer] = &raw(shop.address, request.as_bytes()).await?[..] else { bail!("one answer") };
+            let body: serde_json::Value = serde_json::from_slice(&answer.body)?;
+            assert_eq!(body["accepts"][0]["resource"], json!(format!("http://{host}{AT}{rest}")));
+        }
     }
     shop.close().await
 }
