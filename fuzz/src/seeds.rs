@@ -115,6 +115,8 @@ pub fn manifests() -> Vec<Vec<u8>> {
         MANIFEST,
         r#"{"apiVersion":"obol.org/v1alpha1","kind":"PurchaseRequest","metadata":{"name":"x"}}"#,
         "---\n",
+        // Lines end with a carriage return, too.
+        "kind: ServiceOffer\rmetadata:\r  name: [\r",
     ])
 }
 
