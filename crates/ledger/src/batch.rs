@@ -3,6 +3,7 @@
 use crate::{
     BatchId, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     op::Op,
+    sets::{due, moving, sent, submitting},
     state::{Redue, Submit, Take},
     txn::{Txn, account, amount, amount_code, blob, chain_code, number, number_code, select_payments, word},
 };
@@ -106,7 +107,6 @@ impl Ledger {
     /// Takes or renews the right to send for a settler.
     pub async fn lease(&self, settler: Settler, ttl: Duration) -> Result<Leased, LedgerError> {
         let holder = self.holder.clone();
-        let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         self.writer.write(Op::Lease, move |txn| lease(txn, settler, holder, ttl)).await
     }
 
@@ -129,7 +129,8 @@ impl Ledger {
             .write(Op::Read, move |txn| {
                 let records = txn.payments(
                     select_payments!(
-                        "state = 2 AND chain = ?1 AND retry_at <= ?2 ORDER BY retry_at, id LIMIT ?3"
+                        due!(),
+                        " AND chain = ?1 AND retry_at <= ?2 ORDER BY retry_at, id LIMIT ?3"
                     ),
                     params![chain_code(chain), txn.now().0, limit],
                 )?;
@@ -199,7 +200,7 @@ impl Ledger {
                     "UPDATE attempts SET taken_at = ?3 WHERE batch = ?1 AND hash = ?2 AND taken_at IS NULL",
                     params![batch.0, hash.as_slice(), txn.now().0],
                 )?;
-                for record in txn.payments(select_payments!("batch = ?1 AND state = 3"), [batch.0])? {
+                for record in txn.payments(select_payments!("batch = ?1 AND ", submitting!()), [batch.0])? {
                     let _moved_meanwhile = txn.follow::<Take>(record, "a node took it", |_| {})?;
                 }
                 Ok(())
@@ -217,8 +218,11 @@ impl Ledger {
         self.writer
             .write(Op::Read, move |txn| {
                 txn.all(
-                    "SELECT asset, call, factory, factory_data FROM payments \
-                     WHERE batch = ?1 AND state IN (3, 4) ORDER BY id",
+                    concat!(
+                        "SELECT asset, call, factory, factory_data FROM payments WHERE batch = ?1 AND ",
+                        sent!(),
+                        " ORDER BY id"
+                    ),
                     [batch.0],
                     read_call,
                 )
@@ -239,7 +243,7 @@ impl Ledger {
                 if buried == 0 {
                     return Ok(());
                 }
-                for record in txn.payments(select_payments!("batch = ?1 AND state IN (3, 4)"), [batch.0])? {
+                for record in txn.payments(select_payments!("batch = ?1 AND ", sent!()), [batch.0])? {
                     let _moved_meanwhile = txn.follow::<Redue>(record, &why, |_| {})?;
                 }
                 Ok(())
@@ -267,7 +271,7 @@ fn read_call(row: &Row<'_>) -> Result<SettlementCall, LedgerError> {
     Ok(SettlementCall { token: account(blob(row, 0)?)?, data: bytes(1)?, deployment })
 }
 
-fn lease(txn: &Txn<'_>, settler: Settler, holder: String, ttl: i64) -> Result<Leased, LedgerError> {
+fn lease(txn: &Txn<'_>, settler: Settler, holder: String, ttl: Duration) -> Result<Leased, LedgerError> {
     let key = (chain_code(settler.chain), settler.account);
     let known = txn.one(
         "SELECT holder, epoch, expires_at FROM leases WHERE chain = ?1 AND settler = ?2",
@@ -279,7 +283,9 @@ fn lease(txn: &Txn<'_>, settler: Settler, holder: String, ttl: i64) -> Result<Le
         None => 1,
         // A clock that was set back must not keep a dead holder's lease alive for longer than
         // any lease can last.
-        Some((other, _, until)) if other != holder && until > now && until <= now.plus_millis(2 * ttl) => {
+        Some((other, _, until))
+            if other != holder && until > now && until <= now.after(ttl.saturating_mul(2)) =>
+        {
             return Ok(Leased::HeldBy { holder: other, until });
         }
         Some((same, epoch, until)) if same == holder && until > now => epoch,
@@ -288,7 +294,7 @@ fn lease(txn: &Txn<'_>, settler: Settler, holder: String, ttl: i64) -> Result<Le
     txn.execute(
         "INSERT INTO leases (chain, settler, holder, epoch, expires_at) VALUES (?1, ?2, ?3, ?4, ?5) \
          ON CONFLICT (chain, settler) DO UPDATE SET holder = ?3, epoch = ?4, expires_at = ?5",
-        params![key.0, key.1.as_slice(), holder, epoch, now.plus_millis(ttl).0],
+        params![key.0, key.1.as_slice(), holder, epoch, now.after(ttl).0],
     )?;
     Ok(Leased::Mine(Lease { settler, epoch }))
 }
@@ -414,7 +420,7 @@ fn live_batches(txn: &Txn<'_>, settler: Settler) -> Result<Vec<LiveBatch>, Ledge
                 },
             )?;
             let payments =
-                txn.payments(select_payments!("batch = ?1 AND state IN (3, 4, 5) ORDER BY id"), [id.0])?;
+                txn.payments(select_payments!("batch = ?1 AND ", moving!(), " ORDER BY id"), [id.0])?;
             Ok(LiveBatch { id, nonce, state, created_at, attempts, payments })
         })
         .collect()

@@ -2,7 +2,9 @@
 
 use crate::{
     Delivery, Ledger, LedgerError, Timestamp,
+    clock::millis,
     op::Op,
+    sets::{entitled, reserved},
     state::Release,
     txn::{Txn, select_payments},
 };
@@ -27,7 +29,7 @@ impl Census {
     /// Notes the beats and names those that have stood still for `patience`.
     fn still(&mut self, beats: &[(i64, i64)], now: i64, patience: Duration) -> Vec<(i64, i64)> {
         self.seen.retain(|owner, _| beats.iter().any(|(listed, _)| listed == owner));
-        let patience = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
+        let patience = millis(patience);
         let mut still = Vec::new();
         for &(owner, beat) in beats {
             let sighting = self.seen.entry(owner).or_insert(Sighting { beat, since: now });
@@ -77,7 +79,7 @@ fn take_over(txn: &Txn<'_>, dead: &[(i64, i64)]) -> Result<usize, LedgerError> {
             continue;
         }
         for record in
-            txn.payments(select_payments!("state = 0 AND held_until > 0 AND owner = ?1"), [owner])?
+            txn.payments(select_payments!(reserved!(), " AND held_until > 0 AND owner = ?1"), [owner])?
         {
             let released = txn.follow::<Release>(record, "its process died", |record| {
                 record.held_until = Timestamp(0);
@@ -92,7 +94,7 @@ fn take_over(txn: &Txn<'_>, dead: &[(i64, i64)]) -> Result<usize, LedgerError> {
             moved += 1;
         }
         for record in txn.payments(
-            select_payments!("delivery = 0 AND state IN (2, 3, 4, 5, 6) AND held_until > ?2 AND owner = ?1"),
+            select_payments!(entitled!(), " AND held_until > ?2 AND owner = ?1"),
             params![owner, txn.now().0],
         )? {
             txn.amend(record, "its process died", |record| record.held_until = Timestamp(0))?;

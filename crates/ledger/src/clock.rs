@@ -3,7 +3,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Milliseconds since the Unix epoch.
@@ -11,8 +11,8 @@ use std::{
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    pub const fn plus_millis(self, millis: i64) -> Self {
-        Self(self.0.saturating_add(millis))
+    pub fn after(self, pause: Duration) -> Self {
+        Self(self.0.saturating_add(millis(pause)))
     }
 
     /// Whole seconds since the Unix epoch.
@@ -37,8 +37,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+                Timestamp(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
             }
             Self::Manual(millis) => Timestamp(millis.load(Ordering::SeqCst)),
         }
@@ -49,11 +48,13 @@ impl Clock {
     pub(crate) fn monotonic(&self) -> i64 {
         static START: OnceLock<Instant> = OnceLock::new();
         match self {
-            Self::System => {
-                let since = START.get_or_init(Instant::now).elapsed();
-                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-            }
+            Self::System => millis(START.get_or_init(Instant::now).elapsed()),
             Self::Manual(millis) => millis.load(Ordering::SeqCst),
         }
     }
+}
+
+/// For columns and comparisons: longer ones than fit are as good as for ever.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -5,6 +5,7 @@ use crate::{
     batch::{FINAL, MINED, OPEN},
     op::Op,
     reserve::unhold,
+    sets::{due, entitled, included, moving, reserved},
     state::{Fail, Finalize, Forgo, Include, Orphan, OrphanOwed, OrphanUnsent, OrphanWaived, Redue, Release},
     txn::{Txn, blob, chain, chain_code, number_code, select_payments, word},
 };
@@ -102,7 +103,7 @@ impl Ledger {
                     "UPDATE batches SET state = ?2, block = NULL, block_hash = NULL, tx = NULL WHERE id = ?1",
                     params![batch.0, OPEN],
                 )?;
-                let ours = select_payments!("batch = ?1 AND state = 5 AND tx = ?2");
+                let ours = select_payments!("batch = ?1 AND ", included!(), " AND tx = ?2");
                 for record in txn.payments(ours, params![batch.0, tx.as_slice()])? {
                     let _moved_meanwhile =
                         txn.follow::<Orphan>(record, "its block is gone", |r| r.inclusion = None)?;
@@ -130,7 +131,7 @@ impl Ledger {
         self.writer
             .write(Op::Read, move |txn| {
                 txn.payments(
-                    select_payments!("state = 5 AND state IN (3, 4, 5) AND chain = ?1 ORDER BY block, id"),
+                    select_payments!(included!(), " AND ", moving!(), " AND chain = ?1 ORDER BY block, id"),
                     [chain_code(chain)],
                 )
             })
@@ -187,7 +188,7 @@ impl Ledger {
                         record.held_until = Timestamp(0);
                     })?;
                 } else {
-                    let retry_at = txn.now().plus_millis(millis(retry_after));
+                    let retry_at = txn.now().after(retry_after);
                     txn.amend(record, &why, |record| {
                         note(record);
                         record.retry_at = retry_at;
@@ -219,13 +220,15 @@ impl Ledger {
             .write(Op::Recover, move |txn| {
                 let now = txn.now().0;
                 let reserved = txn.payments(
-                    select_payments!("state = 0 AND held_until <= ?1 LIMIT ?2"),
+                    select_payments!(reserved!(), " AND held_until <= ?1 LIMIT ?2"),
                     params![now, RECOVERED_AT_ONCE],
                 )?;
                 let due = txn.payments(
                     select_payments!(
-                        "state = 2 AND delivery = 0 AND state IN (2, 3, 4, 5, 6) AND batch IS NULL \
-                         AND held_until <= ?1 LIMIT ?2"
+                        due!(),
+                        " AND ",
+                        entitled!(),
+                        " AND batch IS NULL AND held_until <= ?1 LIMIT ?2"
                     ),
                     params![now, RECOVERED_AT_ONCE],
                 )?;
@@ -317,14 +320,9 @@ fn unpay(txn: &Txn<'_>, record: PaymentRecord) -> Result<(), LedgerError> {
 /// A payer can let each attempt fail at the last moment, at the seller's cost of gas: growing
 /// pauses bound how often that can be done before the authorization ends by itself.
 fn after_miss(now: Timestamp, first: Duration, record: &PaymentRecord) -> Timestamp {
-    let factor = 15i64.saturating_pow(record.misses);
-    let pause = millis(first).saturating_mul(factor);
+    let pause = first.saturating_mul(15u32.saturating_pow(record.misses));
     let end = record.valid_before.saturating_add(1).saturating_mul(1_000);
-    now.plus_millis(pause).min(Timestamp(end)).max(now.plus_millis(millis(first)))
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+    now.after(pause).min(Timestamp(end)).max(now.after(first))
 }
 
 /// The chains that have payments in this ledger.

@@ -3,6 +3,7 @@
 use crate::{
     Delivery, Held, Ledger, LedgerError, PaymentRecord, State, Timestamp, held,
     op::Op,
+    sets::{failed, open, owed},
     state::{Forgo, Owe, Release, Waive},
     txn::{Txn, amount, blob, chain_code},
 };
@@ -187,9 +188,11 @@ fn owe(
 fn within(txn: &Txn<'_>, record: &PaymentRecord, exposure: Exposure) -> Result<bool, LedgerError> {
     let key = &record.key;
     let mut of_payer = txn.all(
-        "SELECT amount FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 \
-         AND state IN (0, 2, 3, 4, 5) AND state <> 5 AND delivery <> 0 \
-         AND offer_namespace = ?4 AND offer_name = ?5",
+        concat!(
+            "SELECT amount FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 AND ",
+            open!(),
+            " AND state <> 5 AND delivery <> 0 AND offer_namespace = ?4 AND offer_name = ?5"
+        ),
         params![
             key.payer.as_slice(),
             key.asset.as_slice(),
@@ -200,8 +203,11 @@ fn within(txn: &Txn<'_>, record: &PaymentRecord, exposure: Exposure) -> Result<b
         |row| amount(blob(row, 0)?),
     )?;
     of_payer.extend(txn.all(
-        "SELECT amount FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 \
-         AND state = 7 AND delivery <> 0 AND offer_namespace = ?4 AND offer_name = ?5",
+        concat!(
+            "SELECT amount FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 AND ",
+            failed!(),
+            " AND delivery <> 0 AND offer_namespace = ?4 AND offer_name = ?5"
+        ),
         params![
             key.payer.as_slice(),
             key.asset.as_slice(),
@@ -212,8 +218,11 @@ fn within(txn: &Txn<'_>, record: &PaymentRecord, exposure: Exposure) -> Result<b
         |row| amount(blob(row, 0)?),
     )?);
     let of_offer = txn.all(
-        "SELECT amount FROM payments WHERE offer_namespace = ?1 AND offer_name = ?2 AND asset = ?3 \
-         AND chain = ?4 AND delivery <> 0 AND state IN (2, 3, 4)",
+        concat!(
+            "SELECT amount FROM payments WHERE offer_namespace = ?1 AND offer_name = ?2 AND asset = ?3 \
+             AND chain = ?4 AND delivery <> 0 AND ",
+            owed!()
+        ),
         params![record.offer.namespace, record.offer.name, key.asset.as_slice(), chain_code(key.chain)],
         |row| amount(blob(row, 0)?),
     )?;

@@ -17,6 +17,7 @@ mod recall;
 mod record;
 mod reserve;
 mod schema;
+mod sets;
 mod state;
 mod txn;
 mod writer;

@@ -4,6 +4,7 @@ use crate::{
     Delivery, Event, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     evidence::chains,
     op::Op,
+    sets::{open, owed, paid},
     txn::{Txn, account, amount, blob, chain, chain_code, number_code, select_payments},
 };
 use alloy_primitives::{Address, B256};
@@ -139,7 +140,7 @@ impl Ledger {
         self.writer
             .write(Op::Read, move |txn| {
                 txn.payments(
-                    select_payments!("chain = ?1 AND state IN (2, 3, 4) ORDER BY id"),
+                    select_payments!("chain = ?1 AND ", owed!(), " ORDER BY id"),
                     [chain_code(chain)],
                 )
             })
@@ -152,7 +153,7 @@ impl Ledger {
         self.writer
             .write(Op::Read, move |txn| {
                 let block = txn.one(
-                    "SELECT min(verified_block) FROM payments WHERE chain = ?1 AND state IN (0, 2, 3, 4, 5)",
+                    concat!("SELECT min(verified_block) FROM payments WHERE chain = ?1 AND ", open!()),
                     [chain_code(chain)],
                     |row| Ok(row.get::<_, Option<i64>>(0)?),
                 )?;
@@ -200,8 +201,11 @@ impl Ledger {
         self.writer
             .write(Op::Read, move |txn| {
                 let found = txn.one(
-                    "SELECT count(*), min(created_at) FROM payments \
-                     WHERE chain = ?1 AND state IN (2, 3, 4) AND delivery <> ?2",
+                    concat!(
+                        "SELECT count(*), min(created_at) FROM payments WHERE chain = ?1 AND ",
+                        owed!(),
+                        " AND delivery <> ?2"
+                    ),
                     params![chain_code(chain), Delivery::None.code()],
                     |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)),
                 )?;
@@ -227,7 +231,10 @@ impl Ledger {
 
 fn earnings(txn: &Txn<'_>) -> Result<Vec<Earning>, LedgerError> {
     let paid = txn.all(
-        "SELECT offer_namespace, offer_name, chain, asset, state, amount FROM payments WHERE state IN (5, 6)",
+        concat!(
+            "SELECT offer_namespace, offer_name, chain, asset, state, amount FROM payments WHERE ",
+            paid!()
+        ),
         [],
         |row| {
             let offer = OfferId { namespace: row.get(0)?, name: row.get(1)? };

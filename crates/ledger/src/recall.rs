@@ -2,13 +2,13 @@
 //! chain has it, but what it paid for may still be owed to them.
 
 use crate::{
-    Delivery, Ledger, LedgerError, PaymentRecord, Reservation, State, Timestamp,
+    Ledger, LedgerError, Reservation,
     op::Op,
-    reserve::{entitlement, redeem, refuse},
-    txn::{Txn, blob},
+    reserve::{Known, answer_known, entitlement, redeem},
+    txn::blob,
 };
 use alloy_primitives::{Address, B256, Bytes};
-use obol_core::{PaymentKey, Reason};
+use obol_core::PaymentKey;
 use std::time::Duration;
 
 impl Ledger {
@@ -24,7 +24,6 @@ impl Ledger {
         fingerprint: B256,
         hold: Duration,
     ) -> Result<Option<Reservation>, LedgerError> {
-        let hold = millis(hold);
         self.writer
             .write(Op::Recall, move |txn| {
                 let Some(known) = txn.payment_by_key(&key)? else { return Ok(None) };
@@ -32,10 +31,13 @@ impl Ledger {
                     let stored = blob(row, 0)?;
                     Ok(calls.iter().any(|call| &call[..] == stored))
                 })?;
-                match same {
-                    Some(true) => known_payment(txn, known, fingerprint, txn.now().plus_millis(hold)),
-                    Some(false) | None => Ok(None),
+                if same != Some(true) {
+                    return Ok(None);
                 }
+                Ok(match answer_known(txn, known, fingerprint, txn.now().after(hold))? {
+                    Known::Answered(answer) => Some(answer),
+                    Known::Free(_) => None,
+                })
             })
             .await
     }
@@ -48,42 +50,13 @@ impl Ledger {
         fingerprint: B256,
         hold: Duration,
     ) -> Result<Option<Reservation>, LedgerError> {
-        let hold = millis(hold);
         self.writer
             .write(Op::Recall, move |txn| match entitlement(txn, payer, fingerprint)? {
                 Some(paid) => {
-                    redeem(txn, paid, txn.now().plus_millis(hold), "the payer came back without funds")
-                        .map(Some)
+                    redeem(txn, paid, txn.now().after(hold), "the payer came back without funds").map(Some)
                 }
                 None => Ok(None),
             })
             .await
     }
-}
-
-fn millis(hold: Duration) -> i64 {
-    i64::try_from(hold.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn known_payment(
-    txn: &Txn<'_>,
-    known: PaymentRecord,
-    fingerprint: B256,
-    held_until: Timestamp,
-) -> Result<Option<Reservation>, LedgerError> {
-    let held = known.held_until > txn.now();
-    let answer = match (known.state(), known.delivery) {
-        (State::Waived, _) | (_, Delivery::Done) => {
-            refuse(Reason::AlreadyServed, "this payment was used before")
-        }
-        (_, Delivery::Started) => refuse(Reason::InFlight, "its response is being sent"),
-        (State::Failed, _) => refuse(Reason::SettlementFailed, known.reason.unwrap_or_default()),
-        (_, Delivery::None) if held => refuse(Reason::InFlight, "another request holds this payment"),
-        (State::Reserved | State::Released, Delivery::None) => return Ok(None),
-        (_, Delivery::None) if known.fingerprint != fingerprint => {
-            refuse(Reason::FingerprintMismatch, "it was paid for another request")
-        }
-        (_, Delivery::None) => redeem(txn, known, held_until, "the payer came back with this payment"),
-    };
-    answer.map(Some)
 }

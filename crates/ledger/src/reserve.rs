@@ -3,6 +3,7 @@
 use crate::{
     Delivery, Held, Ledger, LedgerError, NewPayment, PaymentId, PaymentRecord, State, Timestamp, held,
     op::Op,
+    sets::{entitled, failed, open},
     state::{Release, Retry},
     txn::{First, Txn, amount, blob, chain_code, number_code, select_payments},
 };
@@ -39,8 +40,7 @@ impl Ledger {
     /// payment. The payer's balance has to cover it together with the payer's other open
     /// payments of the asset.
     pub async fn reserve(&self, new: NewPayment, hold: Duration) -> Result<Reservation, LedgerError> {
-        let hold = i64::try_from(hold.as_millis()).unwrap_or(i64::MAX);
-        self.writer.write(Op::Reserve, move |txn| reserve(txn, &new, txn.now().plus_millis(hold))).await
+        self.writer.write(Op::Reserve, move |txn| reserve(txn, &new, txn.now().after(hold))).await
     }
 }
 
@@ -77,32 +77,51 @@ fn again(
     if (known.payee, known.amount) != (new.payee, new.amount) || !same_call(txn, known.id, new)? {
         return refuse(Reason::TermsChanged, "this nonce came before with other terms");
     }
+    match answer_known(txn, known, new.fingerprint, held_until)? {
+        Known::Answered(answer) => Ok(answer),
+        Known::Free(released) if released.state() == State::Released => retry(txn, released, new, held_until),
+        Known::Free(expired) => match txn.follow::<Release>(expired, "the hold ran out", unhold)? {
+            Ok(released) => retry(txn, released, new, held_until),
+            Err(_) => refuse(Reason::InFlight, "another request holds this payment"),
+        },
+    }
+}
+
+/// What the ledger has to say to a payment that came before.
+pub(crate) enum Known {
+    Answered(Reservation),
+    /// Nobody holds it and nothing is owed for it: it may be reserved again.
+    Free(PaymentRecord),
+}
+
+/// The caller has shown that it has the payment, not only its nonce.
+pub(crate) fn answer_known(
+    txn: &Txn<'_>,
+    known: PaymentRecord,
+    fingerprint: B256,
+    held_until: Timestamp,
+) -> Result<Known, LedgerError> {
     let held = known.held_until > txn.now();
-    match (known.state(), known.delivery) {
+    let answer = match (known.state(), known.delivery) {
         (State::Waived, _) | (_, Delivery::Done) => {
             refuse(Reason::AlreadyServed, "this payment was used before")
         }
         (_, Delivery::Started) => refuse(Reason::InFlight, "its response is being sent"),
         (State::Failed, _) => refuse(Reason::SettlementFailed, known.reason.unwrap_or_default()),
         (_, Delivery::None) if held => refuse(Reason::InFlight, "another request holds this payment"),
-        (State::Reserved, Delivery::None) => {
-            match txn.follow::<Release>(known, "the hold ran out", unhold)? {
-                Ok(released) => retry(txn, released, new, held_until),
-                Err(_) => refuse(Reason::InFlight, "another request holds this payment"),
-            }
-        }
-        (State::Released, Delivery::None) => retry(txn, known, new, held_until),
+        (State::Reserved | State::Released, Delivery::None) => return Ok(Known::Free(known)),
         (
             State::Due | State::Submitting | State::Submitted | State::Included | State::Settled,
             Delivery::None,
-        ) => {
-            if known.fingerprint == new.fingerprint {
-                redeem(txn, known, held_until, "the payer came back with this payment")
-            } else {
-                refuse(Reason::FingerprintMismatch, "it was paid for another request")
-            }
+        ) if known.fingerprint != fingerprint => {
+            refuse(Reason::FingerprintMismatch, "it was paid for another request")
         }
-    }
+        (
+            State::Due | State::Submitting | State::Submitted | State::Included | State::Settled,
+            Delivery::None,
+        ) => redeem(txn, known, held_until, "the payer came back with this payment"),
+    };
+    answer.map(Known::Answered)
 }
 
 fn retry(
@@ -147,8 +166,9 @@ pub(crate) fn entitlement(
 ) -> Result<Option<PaymentRecord>, LedgerError> {
     let found = txn.payments(
         select_payments!(
-            "payer = ?1 AND fingerprint = ?2 AND delivery = 0 AND state IN (2, 3, 4, 5, 6) \
-             AND held_until <= ?3 AND reservation <= ?4 ORDER BY id LIMIT 1"
+            "payer = ?1 AND fingerprint = ?2 AND ",
+            entitled!(),
+            " AND held_until <= ?3 AND reservation <= ?4 ORDER BY id LIMIT 1"
         ),
         params![payer.as_slice(), fingerprint.as_slice(), txn.now().0, REDEMPTIONS],
     )?;
@@ -177,8 +197,11 @@ pub(crate) fn redeem(
 /// payments has cost gas for nothing has to see that one settled first, or wait for a day.
 fn uncovered(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<Refusal>, LedgerError> {
     let open = txn.all(
-        "SELECT amount, misses FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 \
-         AND state IN (0, 2, 3, 4, 5) AND (state <> 5 OR block > ?4)",
+        concat!(
+            "SELECT amount, misses FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 AND ",
+            open!(),
+            " AND (state <> 5 OR block > ?4)"
+        ),
         params![
             new.key.payer.as_slice(),
             new.key.asset.as_slice(),
@@ -188,8 +211,11 @@ fn uncovered(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<Refusal>, LedgerE
         |row| Ok((amount(blob(row, 0)?)?, row.get::<_, u32>(1)?)),
     )?;
     let failed = txn.one(
-        "SELECT 1 FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 AND state = 7 AND misses > 0 \
-         AND changed_at > ?4 LIMIT 1",
+        concat!(
+            "SELECT 1 FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 AND ",
+            failed!(),
+            " AND misses > 0 AND changed_at > ?4 LIMIT 1"
+        ),
         params![
             new.key.payer.as_slice(),
             new.key.asset.as_slice(),

@@ -1,14 +1,18 @@
 //! The tables, their migrations, and the checks that run before a ledger is used.
 
-use crate::LedgerError;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use crate::{
+    LedgerError,
+    sets::{due, entitled, failed, moving, open, owed, reserved},
+};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
 
 /// One step per schema version; never edited once released.
-const MIGRATIONS: &[&str] = &[r"
+const MIGRATIONS: &[&str] = &[concat!(
+    r"
 CREATE TABLE ledger (id TEXT NOT NULL) STRICT;
 INSERT INTO ledger VALUES (lower(hex(randomblob(8))));
 
@@ -49,14 +53,28 @@ CREATE TABLE payments (
     changed_at      INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX payment_key ON payments (nonce, payer, asset, chain, method);
-CREATE INDEX open_by_payer ON payments (payer, asset, chain) WHERE state IN (0, 2, 3, 4, 5);
-CREATE INDEX due ON payments (chain, retry_at) WHERE state = 2;
-CREATE INDEX moving ON payments (chain, state) WHERE state IN (3, 4, 5);
-CREATE INDEX reserved ON payments (held_until) WHERE state = 0;
-CREATE INDEX entitled ON payments (payer, fingerprint) WHERE delivery = 0 AND state IN (2, 3, 4, 5, 6);
-CREATE INDEX failed_by_payer ON payments (payer, asset, chain) WHERE state = 7;
+CREATE INDEX open_by_payer ON payments (payer, asset, chain) WHERE ",
+    open!(),
+    r";
+CREATE INDEX due ON payments (chain, retry_at) WHERE ",
+    due!(),
+    r";
+CREATE INDEX moving ON payments (chain, state) WHERE ",
+    moving!(),
+    r";
+CREATE INDEX reserved ON payments (held_until) WHERE ",
+    reserved!(),
+    r";
+CREATE INDEX entitled ON payments (payer, fingerprint) WHERE ",
+    entitled!(),
+    r";
+CREATE INDEX failed_by_payer ON payments (payer, asset, chain) WHERE ",
+    failed!(),
+    r";
 CREATE INDEX exposed_by_offer ON payments (offer_namespace, offer_name, asset, chain, amount)
-    WHERE delivery <> 0 AND state IN (2, 3, 4);
+    WHERE delivery <> 0 AND ",
+    owed!(),
+    r";
 CREATE INDEX delivering ON payments (owner) WHERE delivery = 1;
 CREATE INDEX by_batch ON payments (batch) WHERE batch IS NOT NULL;
 
@@ -126,7 +144,8 @@ CREATE TABLE scans (
     chain INTEGER PRIMARY KEY,
     block INTEGER NOT NULL
 ) STRICT;
-"];
+"
+)];
 
 /// Where a ledger's database lives.
 #[derive(Clone, Debug)]
@@ -181,13 +200,19 @@ pub(crate) fn open(place: &Place<'_>) -> Result<Connection, LedgerError> {
         Place::File(path) => {
             let path = whole(path)?;
             keep_private(&path);
-            Connection::open(path)
+            // One thread has it.
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+                | OpenFlags::SQLITE_OPEN_CREATE
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            Connection::open_with_flags(path, flags)
         }
         Place::Memory => Connection::open_in_memory(),
     }
     .map_err(failed)?;
     db.busy_timeout(BUSY).map_err(failed)?;
     db.set_prepared_statement_cache_capacity(128);
+    // Else the planner looks at the values too, and plans anew each time that they change.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
     if matches!(place, Place::File(_)) {
         recognize(&db, &shown)?;
         configure(&db, &shown)?;

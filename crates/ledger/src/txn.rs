@@ -26,13 +26,13 @@ pub(crate) struct Txn<'a> {
 
 /// `SELECT` of a payment in the order in which [`read_payment`] reads it, up to this condition.
 macro_rules! select_payments {
-    ($condition:literal) => {
+    ($($condition:tt)+) => {
         concat!(
             "SELECT id, chain, asset, method, payer, nonce, payee, amount, valid_before, offer_namespace, \
              offer_name, state, revision, reservation, delivery, fingerprint, held_until, verified_block, \
              batch, batch_cap, misses, retry_at, reason, tx, block, block_hash, block_time, log_index, created_at, \
              changed_at FROM payments WHERE ",
-            $condition
+            $($condition)+
         )
     };
 }

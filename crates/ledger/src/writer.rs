@@ -62,7 +62,10 @@ impl Writer {
         let (queue, inbox) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
-            .spawn(move || Loop { db, clock, owner, watched: HashMap::new(), data_version: 0 }.run(&inbox))
+            .spawn(move || {
+                Loop { db, clock, owner, watched: HashMap::new(), data_version: 0, failing: false }
+                    .run(&inbox)
+            })
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         Ok((Self { queue }, thread))
     }
@@ -120,6 +123,8 @@ struct Loop {
     owner: Owner,
     watched: HashMap<PaymentId, Vec<oneshot::Sender<()>>>,
     data_version: i64,
+    /// Whether the last commit failed.
+    failing: bool,
 }
 
 impl Loop {
@@ -178,6 +183,20 @@ impl Loop {
         }
     }
 
+    /// Says once that commits begin to fail, and once that they work again: with a full disk each
+    /// request would say it.
+    fn note(&mut self, result: &Result<Vec<PaymentId>, LedgerError>) {
+        match (result, self.failing) {
+            (Err(error), false) => {
+                tracing::error!(%error, "the ledger cannot commit; no payment is taken until it can");
+            }
+            (Ok(_), true) => tracing::info!("the ledger commits again"),
+            (Err(error), true) => tracing::debug!(%error, "the ledger still cannot commit"),
+            (Ok(_), false) => {}
+        }
+        self.failing = result.is_err();
+    }
+
     fn commit(&mut self, writes: Vec<(Op, Work, Abandon)>) {
         let mut done = Vec::with_capacity(writes.len());
         let mut queued;
@@ -202,6 +221,7 @@ impl Loop {
                 Err(error) => Err(error),
             }
         };
+        self.note(&result);
         match result {
             Ok(touched) => {
                 done.iter().for_each(|(op, ..)| obol_stop::reach(op.after_commit()));
@@ -211,7 +231,6 @@ impl Loop {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "the ledger could not commit; nothing of this group is stored");
                 done.into_iter().for_each(|(_, finish, _)| finish(Err(error.clone())));
                 queued.for_each(|(_, _, abandon)| {
                     let _ = abandon.send(error.clone());
