@@ -36,7 +36,8 @@ macro_rules! reasons {
                 match self { $( Self::$name => concat!($( $doc ),+).trim_ascii(), )* }
             }
 
-            /// What the client can do about it.
+            /// What the client can do about it. Nothing about money: whether the payment was verified and
+            /// settled stands beside it in the answer.
             pub const fn hint(self) -> &'static str {
                 match self { $( Self::$name => $hint, )* }
             }
@@ -90,9 +91,10 @@ reasons! {
     /// The payment was served already, or was waived.
     AlreadyServed { 402, false, v2: "duplicate_settlement", v1: "duplicate_settlement",
         "This payment has been served. Sign a new one." }
-    /// The payment was released too often to be tried again.
+    /// The payment was released too often to be tried again, or what it paid for was asked for too
+    /// often and never taken.
     TooManyAttempts { 402, false, v2: "too_many_attempts", v1: "invalid_payment",
-        "The upstream failed on this payment four times. It was not charged; sign a new one." }
+        "It was sent too often. Sign a new one." }
     /// The same nonce came before with other terms.
     TermsChanged { 402, false, v2: "payment_terms_changed", v1: "invalid_payment",
         "A nonce stands for one payment. Sign a new one." }
@@ -107,7 +109,7 @@ reasons! {
         "The token would refuse this transfer: the payer may be blocked, or the token paused." }
     /// The settlement failed for good: the authorization was cancelled or expired first.
     SettlementFailed { 402, false, v2: "invalid_exact_evm_transaction_failed", v1: "invalid_transaction_state",
-        "The payment could not be settled and was not charged. Sign a new one." }
+        "It can never be settled now. Sign a new one." }
     /// The same payment is being served at this moment.
     InFlight { 409, true, v2: "payment_in_flight", v1: "duplicate_settlement",
         "Wait for the first request's answer. Do not sign again: you would pay twice." }
@@ -116,13 +118,13 @@ reasons! {
         "Send the same request again with the same payment: it will be served without paying twice." }
     /// The chain's endpoint cannot be reached, or what it says is old or wrong.
     ChainUnavailable { 503, true, v2: "chain_unavailable", v1: "unexpected_verify_error",
-        "The seller cannot read the chain. Nothing was charged; try again later with the same payment." }
+        "The seller cannot read the chain. Try again later with the same payment." }
     /// The ledger cannot be written.
     LedgerUnavailable { 503, true, v2: "ledger_unavailable", v1: "unexpected_verify_error",
-        "The seller cannot record payments. Nothing was charged; try again later with the same payment." }
+        "The seller cannot record payments. Try again later with the same payment." }
     /// The settler cannot pay for gas within its ceilings.
     SettlerUnavailable { 503, true, v2: "settler_unavailable", v1: "unexpected_settle_error",
-        "The seller cannot settle now. Nothing was charged; try again later with the same payment." }
+        "The seller cannot settle now. Try again later with the same payment." }
     /// The offer is paused.
     OfferPaused { 503, true, v2: "offer_paused", v1: "offer_paused",
         "The seller has paused this offer." }
@@ -131,13 +133,13 @@ reasons! {
         "The seller is starting. Try again." }
     /// Too many requests are being served.
     Overloaded { 503, true, v2: "overloaded", v1: "overloaded",
-        "The seller is at its limit. Nothing was charged; try again with the same payment." }
+        "The seller is at its limit. Try again with the same payment." }
     /// The upstream could not be reached or broke off before its response.
     UpstreamUnavailable { 502, true, v2: "upstream_unavailable", v1: "upstream_unavailable",
-        "The service behind the gate failed. Nothing was charged; try again with the same payment." }
+        "The service behind the gate failed. Try again with the same payment." }
     /// The upstream did not answer in time.
     UpstreamTimeout { 504, true, v2: "upstream_timeout", v1: "upstream_timeout",
-        "The service behind the gate was too slow. Nothing was charged; try again with the same payment." }
+        "The service behind the gate was too slow. Try again with the same payment." }
     /// No offer is sold at this path.
     NoRoute { 404, false, v2: "no_route", v1: "no_route",
         "Nothing is sold at this path." }

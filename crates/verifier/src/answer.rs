@@ -42,6 +42,20 @@ pub(crate) fn refuse(refusal: &Refusal, version: WireVersion, money: Money) -> R
     response
 }
 
+/// The answer of an offer that refuses: a challenge where a payment is asked for.
+pub(crate) fn refuse_on_offer(
+    refusal: &Refusal,
+    version: WireVersion,
+    money: Money,
+    request: &HeaderMap,
+    posted: impl FnOnce() -> Posted,
+) -> Response<GateBody> {
+    match refusal.reason.status() {
+        402 => challenge(posted(), request),
+        _ => refuse(refusal, version, money),
+    }
+}
+
 /// A 402's headers but for what the offer asks: a copy costs less than building them.
 static CHALLENGE: LazyLock<HeaderMap> = LazyLock::new(|| {
     let mut headers = HeaderMap::new();
@@ -53,7 +67,7 @@ static CHALLENGE: LazyLock<HeaderMap> = LazyLock::new(|| {
 });
 
 /// A 402: what to pay and, when a payment came, why it was not taken.
-pub(crate) fn challenge(posted: Posted, request: &HeaderMap) -> Response<GateBody> {
+fn challenge(posted: Posted, request: &HeaderMap) -> Response<GateBody> {
     let html = page::is_wanted(request);
     let body = if html { page::render(&posted.json).into() } else { posted.json };
     let mut response = Response::new(GateBody::own(body));

@@ -1,6 +1,6 @@
 //! What is sold, compiled once per load. A request takes one snapshot and keeps it.
 
-use crate::posted::Challenges;
+use crate::{posted::Challenges, trouble::Trouble};
 use arc_swap::ArcSwapOption;
 use obol_core::{Conflict, Offer, Registry, RequestPath, Routes};
 use obol_wire::ChallengeTemplate;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub(crate) struct Listed {
     pub(crate) offer: Arc<Offer>,
     pub(crate) challenges: Challenges,
+    pub(crate) upstream: Trouble,
     /// Segments of the offer's path, which the upstream does not see.
     pub(crate) segments: usize,
 }
@@ -55,6 +56,7 @@ impl Catalog {
                 )),
                 segments: offer.path.split('/').filter(|segment| !segment.is_empty()).count(),
                 offer: Arc::clone(offer),
+                upstream: Trouble::default(),
             }))
         });
         let (routes, conflicts) = Routes::compile(listed);

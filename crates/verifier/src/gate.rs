@@ -217,14 +217,11 @@ fn refuse(
     request: &Request<Incoming>,
     outside: &Outside,
 ) -> Response<GateBody> {
-    if refusal.reason.status() != 402 {
-        return answer::refuse(refusal, version, Money::default());
-    }
-    let posted = match refusal.reason {
+    let posted = || match refusal.reason {
         Reason::PaymentRequired => listed.challenges.unpaid(outside, request),
         _ => listed.challenges.refused(&asked::url(outside, request), refusal, version),
     };
-    answer::challenge(posted, request.headers())
+    answer::refuse_on_offer(refusal, version, Money::default(), request.headers(), posted)
 }
 
 /// The payment of a request that may be served for one; with a refusal comes the version that

@@ -13,6 +13,7 @@ mod plain;
 mod posted;
 mod sale;
 mod server;
+mod trouble;
 mod trust;
 mod upstream;
 

@@ -3,18 +3,21 @@
 //! Whoever holds the payment when the response is ready sends it; every other end gives the
 //! payment back, or leaves it for the same payer to redeem.
 
+mod ended;
+mod recall;
+
 use crate::{
     answer, asked,
     body::{Delivery, GateBody},
     catalog::Listed,
-    drain::drain,
     gate::Shared,
     headers,
     trust::Outside,
-    upstream::Asker,
+    upstream::{Asker, Unanswered},
 };
 use alloy_primitives::{Address, B256};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use ended::Ended;
+use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use obol_core::{
     Amount, ChainId, Charge, Disconnect, Payment, Reason, Refusal, RequestPath, Requirement, WireVersion,
@@ -24,6 +27,7 @@ use obol_ledger::{
     Held, Inclusion, LedgerError, NewPayment, Outcome, Owing, PaymentRecord, Reservation, State, held,
 };
 use obol_wire::{Claim, Money, Receipt};
+use recall::Recall;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
@@ -35,6 +39,9 @@ const SLACK: Duration = Duration::from_secs(15);
 
 type Reply = oneshot::Sender<Response<GateBody>>;
 
+/// Of a payment that is good and not on the chain, as far as is known.
+const VERIFIED: Money = Money { verified: true, settled: false };
+
 /// One paid request on its way.
 pub(crate) struct Sale {
     shared: Arc<Shared>,
@@ -45,27 +52,6 @@ pub(crate) struct Sale {
     fingerprint: B256,
     /// For the challenge of a refused payment.
     client_headers: HeaderMap,
-}
-
-/// How a sale ends when it does not deliver.
-enum Ended {
-    /// Refused before the upstream was asked.
-    Refused(Refusal, Request<Incoming>),
-    /// Refused when the payment had been found good.
-    Failed(Refusal, Money),
-    /// Not on the chain in time; the receipt says which transaction is out.
-    Pending(Receipt),
-    /// The upstream's own refusal, which is passed on and not charged.
-    Upstream(Response<Incoming>, Money),
-    /// The client left: nobody reads an answer.
-    Left,
-}
-
-impl From<LedgerError> for Ended {
-    fn from(error: LedgerError) -> Self {
-        tracing::error!(%error, "the ledger failed during a sale");
-        Self::Failed(Reason::LedgerUnavailable.into(), Money::default())
-    }
 }
 
 /// A response that may be sent, and the hold under which it is.
@@ -199,22 +185,15 @@ impl Sale {
     /// A payment that cannot be verified may be one that was paid already.
     async fn recall(&self, payment: &Payment, refusal: Refusal) -> Result<Reservation, Refusal> {
         let ledger = &self.shared.ledger;
-        let recalled = match refusal.reason {
-            Reason::NonceUsed
-            | Reason::Expired
-            | Reason::ChainUnavailable
-            | Reason::SettlerUnavailable
-            | Reason::ValueMismatch
-            | Reason::RecipientMismatch
-            | Reason::NoMatchingRequirement
-            | Reason::NetworkMismatch => {
+        let recalled = match Recall::after(refusal.reason) {
+            Recall::Payment => {
                 let calls = settlement_calls(payment);
                 ledger.recall(payment.key(), calls, self.fingerprint, self.hold()).await
             }
-            Reason::InsufficientBalance => {
+            Recall::Payer => {
                 ledger.recall_payer(payment.authorization.from, self.fingerprint, self.hold()).await
             }
-            _ => Ok(None),
+            Recall::Nothing => Ok(None),
         };
         recalled.map_err(unrecorded)?.ok_or(refusal)
     }
@@ -231,17 +210,16 @@ impl Sale {
         reply: &mut Reply,
     ) -> Result<Sold, Ended> {
         let ledger = &self.shared.ledger;
-        let verified = Money { verified: true, settled: false };
         let ended = match self.ask_upstream(payment, request, reply).await {
             Asked::Succeeded(response) => return self.owe(held, payment, response, reply).await,
             Asked::Refused(response) => {
-                (format!("the upstream answered {}", response.status()), Ended::Upstream(response, verified))
+                (format!("the upstream answered {}", response.status()), Ended::Upstream(response, VERIFIED))
             }
-            Asked::Failed(refusal) => (refusal.to_string(), Ended::Failed(refusal, verified)),
+            Asked::Failed(refusal) => (refusal.to_string(), Ended::Failed(refusal, VERIFIED)),
             Asked::ClientLeft => ("the client left before the upstream answered".to_owned(), Ended::Left),
         };
         let (why, ended) = ended;
-        if let Err(lost) = ledger.release(held, why).await? {
+        if let Err(lost) = ledger.release(held, why).await.map_err(Ended::unrecorded(VERIFIED))? {
             tracing::warn!(%lost, offer = %self.listed.offer.id, "a release came too late");
         }
         Err(ended)
@@ -260,7 +238,7 @@ impl Sale {
             Charge::Optimistic(exposure) if !reply.is_closed() => Some(exposure),
             Charge::Optimistic(_) | Charge::BeforeBody => None,
         };
-        let owing = self.shared.ledger.owe(held, exposure).await?;
+        let owing = self.shared.ledger.owe(held, exposure).await.map_err(Ended::unrecorded(VERIFIED))?;
         self.shared.facilitator.wake(payment.chain);
         match owing {
             Ok(Owing::SettleFirst(owed)) => self.settle(owed, payment.into(), response, reply).await,
@@ -270,11 +248,7 @@ impl Sale {
             }
             Err(lost) => {
                 let detail = format!("the service took longer than the payment was held: {lost}");
-                let settled = lost.0.is_paid();
-                Err(Ended::Failed(
-                    Refusal::new(Reason::UpstreamTimeout, detail),
-                    Money { verified: true, settled },
-                ))
+                Err(Ended::Failed(Refusal::new(Reason::UpstreamTimeout, detail), money(lost.0)))
             }
         }
     }
@@ -291,34 +265,35 @@ impl Sale {
         let until = Instant::now() + self.shared.facilitator.timing().settle_budget;
         let id = owed.id();
         let outcome = tokio::select! {
-            outcome = ledger.outcome(id, until) => outcome?,
+            outcome = ledger.outcome(id, until) => outcome.map_err(Ended::unrecorded(VERIFIED))?,
             () = self.client_leaves(reply) => {
-                ledger.let_go(owed, "the client left before the settlement").await?;
-                return Err(Ended::Left);
+                return Err(self.let_go(owed, "the client left before the settlement", Ended::Left).await);
             }
         };
-        let verified = Money { verified: true, settled: false };
         match outcome {
             // What is charged to a client that has left is still to be delivered to it.
             Outcome::Paid(_) if reply.is_closed() => {
-                ledger.let_go(owed, "the client left before its first byte").await?;
-                Err(Ended::Left)
+                Err(self.let_go(owed, "the client left before its first byte", Ended::Left).await)
             }
             Outcome::Paid(inclusion) => self.commit(owed, paying, inclusion, response).await,
             Outcome::Released(why) => {
-                Err(Ended::Failed(Refusal::new(Reason::SimulationFailed, why.unwrap_or_default()), verified))
+                Err(Ended::Failed(Refusal::new(Reason::SimulationFailed, why.unwrap_or_default()), VERIFIED))
             }
             Outcome::Failed(why) => {
-                Err(Ended::Failed(Refusal::new(Reason::SettlementFailed, why.unwrap_or_default()), verified))
+                Err(Ended::Failed(Refusal::new(Reason::SettlementFailed, why.unwrap_or_default()), VERIFIED))
             }
             Outcome::Open(_) => {
-                let record = ledger.let_go(owed, "the settlement outlasted the request").await?;
+                let record = ledger
+                    .let_go(owed, "the settlement outlasted the request")
+                    .await
+                    .map_err(Ended::unrecorded(VERIFIED))?;
                 if record.state() == State::Released {
                     let detail = "the payment was not submitted in time";
-                    return Err(Ended::Failed(Refusal::new(Reason::SettlerUnavailable, detail), verified));
+                    return Err(Ended::Failed(Refusal::new(Reason::SettlerUnavailable, detail), VERIFIED));
                 }
-                let transaction = ledger.newest_attempt(id).await?;
-                Err(Ended::Pending(paying.pending(transaction, self.version)))
+                let money = money(record.state());
+                let transaction = ledger.newest_attempt(id).await.map_err(Ended::unrecorded(money))?;
+                Err(Ended::Pending(paying.pending(transaction, self.version), money))
             }
         }
     }
@@ -330,11 +305,12 @@ impl Sale {
         inclusion: Inclusion,
         response: Response<Incoming>,
     ) -> Result<Sold, Ended> {
-        match self.shared.ledger.start_delivery(owed).await? {
+        let settled = Money { verified: true, settled: true };
+        match self.shared.ledger.start_delivery(owed).await.map_err(Ended::unrecorded(settled))? {
             Ok(held) => Ok(Sold { response, held, receipt: paying.settled(inclusion) }),
             Err(lost) => {
                 tracing::warn!(%lost, offer = %self.listed.offer.id, "a payment was lost before its first byte");
-                Err(Ended::Pending(paying.pending(Some(inclusion.tx), self.version)))
+                Err(Ended::Pending(paying.pending(Some(inclusion.tx), self.version), money(lost.0)))
             }
         }
     }
@@ -353,16 +329,20 @@ impl Sale {
             Asked::Succeeded(response) => return self.settle(owed, paid.into(), response, reply).await,
             Asked::Refused(response) => (
                 format!("the upstream answered {}", response.status()),
-                Ended::Upstream(response, Money { verified: true, settled: paid.state().is_paid() }),
+                Ended::Upstream(response, money(paid.state())),
             ),
-            Asked::Failed(refusal) => {
-                let money = Money { verified: true, settled: paid.state().is_paid() };
-                (refusal.to_string(), Ended::Failed(refusal, money))
-            }
+            Asked::Failed(refusal) => (refusal.to_string(), Ended::Failed(refusal, money(paid.state()))),
             Asked::ClientLeft => ("the client left before the upstream answered".to_owned(), Ended::Left),
         };
-        self.shared.ledger.let_go(owed, why).await?;
-        Err(ended)
+        Err(self.let_go(owed, why, ended).await)
+    }
+
+    /// Ends the hold of a sale that ends so.
+    async fn let_go(&self, owed: Held<held::Owed>, why: impl Into<String>, ended: Ended) -> Ended {
+        match self.shared.ledger.let_go(owed, why).await {
+            Ok(_) => ended,
+            Err(error) => Ended::unrecorded(ended.money())(error),
+        }
     }
 
     async fn ask_upstream(&self, payment: &Payment, request: Request<Incoming>, reply: &mut Reply) -> Asked {
@@ -376,19 +356,36 @@ impl Sale {
             Ok(path) => path.after(self.listed.segments).to_owned(),
             Err(refusal) => return Asked::Failed(refusal),
         };
-        let upstream = &self.listed.offer.upstream;
         let answered = tokio::select! {
-            answered = self.shared.upstream.forward(upstream, request, &path, &asker) => answered,
+            answered = self.shared.upstream.forward(&self.listed.offer.upstream, request, &path, &asker) => answered,
             () = self.client_leaves(reply) => return Asked::ClientLeft,
         };
+        self.note_upstream(&answered);
         match answered {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Asked::Failed(
                 Refusal::new(Reason::UpstreamUnavailable, "the upstream changed the protocol unasked"),
             ),
             Ok(response) if response.status().as_u16() >= 400 => Asked::Refused(response),
             Ok(response) => Asked::Succeeded(response),
-            Err(refusal) => Asked::Failed(refusal),
+            Err(Unanswered::Unsent(refusal) | Unanswered::Failed(refusal, _)) => Asked::Failed(refusal),
         }
+    }
+
+    /// Says once that the upstream begins to fail, and once that it works again.
+    fn note_upstream(&self, answered: &Result<Response<Incoming>, Unanswered>) {
+        let offer = &self.listed.offer;
+        let (offer, upstream, trouble) = (&offer.id, &offer.upstream.base, &self.listed.upstream);
+        let cause: &dyn std::fmt::Display = match answered {
+            Ok(response) if response.status().is_server_error() => &response.status(),
+            Ok(_) => {
+                return trouble.works(|| tracing::info!(%offer, %upstream, "the upstream works again"));
+            }
+            Err(Unanswered::Unsent(_)) => return,
+            Err(Unanswered::Failed(_, cause)) => cause,
+        };
+        trouble.fails(|| {
+            tracing::warn!(%offer, %upstream, %cause, "the upstream fails; requests that it fails are not charged");
+        });
     }
 
     /// Ends when the client has left and that matters; never otherwise.
@@ -409,44 +406,13 @@ impl Sale {
         // Refused when the client has left: dropping the body then notes the delivery's end.
         drop(reply.send(Response::from_parts(head, GateBody::Upstream(delivery))));
     }
+}
 
-    async fn answer(&self, ended: Ended) -> Option<Response<GateBody>> {
-        match ended {
-            Ended::Left => None,
-            Ended::Refused(refusal, request) => {
-                let response = self.refuse(&refusal, Money::default());
-                drain(request).await;
-                Some(response)
-            }
-            Ended::Failed(refusal, money) => Some(self.refuse(&refusal, money)),
-            Ended::Pending(receipt) => {
-                let money = Money { verified: true, settled: false };
-                let mut response = self.refuse(&Reason::SettlementPending.into(), money);
-                answer::give_receipt(response.headers_mut(), &receipt, self.version, &self.shared.registry);
-                Some(response)
-            }
-            Ended::Upstream(response, money) => {
-                let (mut head, body) = response.into_parts();
-                head.headers = headers::from_upstream(head.headers);
-                head.headers.insert(
-                    "x-payment-settled",
-                    HeaderValue::from_static(if money.settled { "true" } else { "false" }),
-                );
-                Some(Response::from_parts(head, GateBody::Upstream(Delivery::unpaid(body))))
-            }
-        }
-    }
-
-    fn refuse(&self, refusal: &Refusal, money: Money) -> Response<GateBody> {
-        if refusal.reason.status() != 402 {
-            return answer::refuse(refusal, self.version, money);
-        }
-        let posted = self.listed.challenges.refused(&self.url, refusal, self.version);
-        answer::challenge(posted, &self.client_headers)
-    }
+fn money(state: State) -> Money {
+    Money { verified: true, settled: state.is_paid() }
 }
 
 fn unrecorded(error: LedgerError) -> Refusal {
-    tracing::error!(%error, "the ledger refused a reservation");
+    tracing::debug!(%error, "the ledger refused a reservation");
     Refusal::from(Reason::LedgerUnavailable)
 }

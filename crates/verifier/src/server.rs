@@ -3,6 +3,7 @@
 use crate::{
     body::GateBody,
     gate::{self, Gate},
+    trouble::Trouble,
 };
 use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, header};
@@ -99,12 +100,13 @@ where
     F: Future<Output = Response<GateBody>> + Send + 'static,
 {
     let graceful = GracefulShutdown::new();
+    let accepting = Trouble::default();
     let room = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.header_read).max_buf_size(MAX_HEAD);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &room, &accepting) => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let Some((stream, peer, permit)) = accepted else { continue };
@@ -127,10 +129,12 @@ where
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
+    accepting: &Trouble,
 ) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => {
+            accepting.works(|| tracing::info!("accepts connections again"));
             // Without it small responses wait for an acknowledgement; a refusal costs nothing more.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection broke before it was served");
@@ -139,7 +143,7 @@ async fn accept(
             Some((stream, peer.ip(), permit))
         }
         Err(error) => {
-            tracing::error!(%error, "cannot accept connections");
+            accepting.fails(|| tracing::error!(%error, "cannot accept connections"));
             // Out of file descriptors, most likely: only time brings some back.
             tokio::time::sleep(Duration::from_millis(100)).await;
             None

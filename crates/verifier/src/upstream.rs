@@ -59,26 +59,32 @@ impl UpstreamClient {
         request: Request<Incoming>,
         path: &str,
         asker: &Asker,
-    ) -> Result<Response<Incoming>, Refusal> {
-        let request = rewrite(upstream, request, path, asker)?;
+    ) -> Result<Response<Incoming>, Unanswered> {
+        let request = rewrite(upstream, request, path, asker).map_err(Unanswered::Unsent)?;
         obol_stop::reach("upstream.before");
         let answer = tokio::time::timeout(upstream.header_timeout, self.client.request(request)).await;
         obol_stop::reach("upstream.after");
         match answer {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => {
-                tracing::warn!(upstream = %upstream.base, error = %chain(&error), "the upstream failed");
-                Err(Refusal::new(
-                    Reason::UpstreamUnavailable,
-                    "the upstream could not be reached or broke off",
-                ))
+                let detail = "the upstream could not be reached or broke off";
+                Err(Unanswered::Failed(Refusal::new(Reason::UpstreamUnavailable, detail), chain(&error)))
             }
-            Err(_) => Err(Refusal::new(
-                Reason::UpstreamTimeout,
-                format!("no response within {} s", upstream.header_timeout.as_secs()),
-            )),
+            Err(_) => {
+                let cause = format!("no response within {} s", upstream.header_timeout.as_secs());
+                Err(Unanswered::Failed(Refusal::new(Reason::UpstreamTimeout, cause.clone()), cause))
+            }
         }
     }
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The request cannot be sent on.
+    Unsent(Refusal),
+    /// The upstream failed; with the cause, which is the operator's to know.
+    Failed(Refusal, String),
 }
 
 /// An error and its causes on one line.

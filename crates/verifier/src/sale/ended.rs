@@ -1,0 +1,80 @@
+//! Sales that do not deliver, and what their buyers are told.
+
+use super::{Sale, VERIFIED};
+use crate::{
+    answer,
+    body::{Delivery, GateBody},
+    drain::drain,
+    headers,
+};
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use obol_core::{Reason, Refusal};
+use obol_ledger::LedgerError;
+use obol_wire::{Money, Receipt};
+
+/// How a sale ends when it does not deliver.
+pub(super) enum Ended {
+    /// Refused before the upstream was asked.
+    Refused(Refusal, Request<Incoming>),
+    /// Refused when the payment had been found good.
+    Failed(Refusal, Money),
+    /// Not on the chain in time; the receipt says which transaction is out.
+    Pending(Receipt, Money),
+    /// The upstream's own refusal, which is passed on and not charged.
+    Upstream(Response<Incoming>, Money),
+    /// The client left: nobody reads an answer.
+    Left,
+}
+
+impl Ended {
+    /// The ledger failed, with a payment of which so much was known. The same payment finds out
+    /// later what became of it.
+    pub(super) fn unrecorded(money: Money) -> impl FnOnce(LedgerError) -> Self {
+        move |error| {
+            tracing::debug!(%error, "the ledger failed during a sale");
+            Self::Failed(Reason::LedgerUnavailable.into(), money)
+        }
+    }
+
+    pub(super) fn money(&self) -> Money {
+        match self {
+            Self::Refused(..) => Money::default(),
+            Self::Failed(_, money) | Self::Pending(_, money) | Self::Upstream(_, money) => *money,
+            Self::Left => VERIFIED,
+        }
+    }
+}
+
+impl Sale {
+    pub(super) async fn answer(&self, ended: Ended) -> Option<Response<GateBody>> {
+        match ended {
+            Ended::Left => None,
+            Ended::Refused(refusal, request) => {
+                let response = self.refuse(&refusal, Money::default());
+                drain(request).await;
+                Some(response)
+            }
+            Ended::Failed(refusal, money) => Some(self.refuse(&refusal, money)),
+            Ended::Pending(receipt, money) => {
+                let mut response = self.refuse(&Reason::SettlementPending.into(), money);
+                answer::give_receipt(response.headers_mut(), &receipt, self.version, &self.shared.registry);
+                Some(response)
+            }
+            Ended::Upstream(response, money) => {
+                let (mut head, body) = response.into_parts();
+                head.headers = headers::from_upstream(head.headers);
+                head.headers.insert(
+                    "x-payment-settled",
+                    HeaderValue::from_static(if money.settled { "true" } else { "false" }),
+                );
+                Some(Response::from_parts(head, GateBody::Upstream(Delivery::unpaid(body))))
+            }
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal, money: Money) -> Response<GateBody> {
+        let posted = || self.listed.challenges.refused(&self.url, refusal, self.version);
+        answer::refuse_on_offer(refusal, self.version, money, &self.client_headers, posted)
+    }
+}
