@@ -109,6 +109,12 @@ impl Rig {
         transactions_of(&self.rpc, payment).len()
     }
 
+    /// The newest block's, in wei per gas.
+    pub async fn base_fee(&self) -> Result<u128> {
+        let fee = self.chain.rpc().latest_block().await?.base_fee_per_gas;
+        Ok(fee.context("a chain with a base fee")?.to())
+    }
+
     /// The settler's transactions that are in blocks.
     pub async fn spent(&self) -> Result<Vec<Spent>> {
         let mut spent = Vec::new();

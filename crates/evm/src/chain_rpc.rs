@@ -188,12 +188,21 @@ impl Rpc {
         from: u64,
         to: u64,
     ) -> Result<Vec<Log>, RpcError> {
-        let filter = json!({
-            "address": address,
-            "topics": topics,
-            "fromBlock": U64::from(from),
-            "toBlock": U64::from(to),
-        });
-        self.call("eth_getLogs", (filter,)).await
+        self.call("eth_getLogs", (filter(address, topics, from, to),)).await
     }
+}
+
+/// A search for logs of a contract.
+pub(crate) fn filter(
+    address: Address,
+    topics: &[Option<Vec<B256>>],
+    from: u64,
+    to: u64,
+) -> serde_json::Value {
+    json!({
+        "address": address,
+        "topics": topics,
+        "fromBlock": U64::from(from),
+        "toBlock": U64::from(to),
+    })
 }

@@ -20,5 +20,5 @@ pub use reads::{Answer, Barrier, NonceState, PayerCode, Question, Reads};
 pub use rpc::{EndpointError, Rpc, RpcError};
 pub use settle_call::{ContractCall, Simulated, batch_call, transfer_call};
 pub use signature::{Ecdsa, PayerSignature, SignatureError};
-pub use transaction::{Fees, SignedTransaction, sign_call, sign_filler};
+pub use transaction::{Fees, SignedTransaction, gas_limit_of, sign_call, sign_filler};
 pub use transfers::{AuthorizationEvent, AuthorizedTransfer, PlainTransfer, authorized_transfers};

@@ -4,8 +4,8 @@ use crate::{
     ContractCall,
     key::{Key, scalar, y_parity},
 };
-use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
-use alloy_eips::eip2718::Encodable2718;
+use alloy_consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope};
+use alloy_eips::eip2718::{Decodable2718, Encodable2718};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
 use obol_core::ChainId;
 
@@ -52,6 +52,11 @@ pub fn sign_call(
 pub fn sign_filler(key: &Key, chain: ChainId, nonce: u64, fees: Fees) -> SignedTransaction {
     const PLAIN_TRANSFER_GAS: u64 = 21_000;
     sign(key, chain, nonce, PLAIN_TRANSFER_GAS, fees, key.address(), Bytes::new())
+}
+
+/// The gas limit in signed bytes; none when they are no transaction.
+pub fn gas_limit_of(raw: &[u8]) -> Option<u64> {
+    TxEnvelope::decode_2718_exact(raw).ok().map(|transaction| transaction.gas_limit())
 }
 
 fn sign(

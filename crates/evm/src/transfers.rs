@@ -1,7 +1,7 @@
 //! Which payments the token's events show as paid. A receipt's status alone proves nothing: a
 //! call inside a batch may have failed, and a contract at the token's address may be no token.
 
-use crate::{Log, NonceState, Receipt, Rpc, RpcError, abi::Token};
+use crate::{Block, BlockTag, Log, NonceState, Receipt, Rpc, RpcError, abi::Token, chain_rpc::filter};
 use alloy_primitives::{Address, B256};
 use alloy_sol_types::{SolCall, SolEvent};
 use obol_core::Amount;
@@ -40,6 +40,9 @@ pub enum AuthorizationEvent {
     Used { tx: B256, block: u64 },
     Canceled { tx: B256, block: u64 },
 }
+
+/// Searches in one request.
+const SEARCHES: usize = 20;
 
 /// Pairs the events of one transaction. Each `Transfer` explains at most one authorization:
 /// the nearest one after it, which is how every published token emits them.
@@ -94,17 +97,42 @@ impl Receipt {
 }
 
 impl Rpc {
-    /// All transfers of `token` to `payee` in a range of blocks.
+    /// All transfers to these payees, each of one token, in a range of blocks.
+    ///
+    /// The node is asked for the last block in the same request: one that is behind would give no
+    /// events of blocks that it does not have, and no error.
     pub async fn transfers_to(
         &self,
-        token: Address,
-        payee: Address,
+        payees: &[(Address, Address)],
         from: u64,
         to: u64,
     ) -> Result<Vec<PlainTransfer>, RpcError> {
-        let topics = [Some(vec![Token::Transfer::SIGNATURE_HASH]), None, Some(vec![payee.into_word()])];
-        let logs = self.logs(token, &topics, from, to).await?;
-        Ok(logs.iter().filter_map(plain_transfer).collect())
+        let mut transfers = Vec::new();
+        for some in payees.chunks(SEARCHES) {
+            let mut batch = self.batch();
+            let last =
+                batch.add_call::<_, Option<Block>>("eth_getBlockByNumber", &(BlockTag::Number(to), false))?;
+            let mut searches = Vec::new();
+            for (token, payee) in some {
+                let topics =
+                    [Some(vec![Token::Transfer::SIGNATURE_HASH]), None, Some(vec![payee.into_word()])];
+                searches.push(
+                    batch.add_call::<_, Vec<Log>>("eth_getLogs", &(filter(*token, &topics, from, to),))?,
+                );
+            }
+            obol_stop::reach_call("eth_getLogs", "before");
+            batch.send().await?;
+            obol_stop::reach_call("eth_getLogs", "after");
+            for search in searches {
+                transfers.extend(search.await?.iter().filter_map(plain_transfer));
+            }
+            if last.await?.is_none() {
+                return Err(RpcError::Malformed(format!(
+                    "events up to block {to}, which the node does not have"
+                )));
+            }
+        }
+        Ok(transfers)
     }
 
     /// Whether an authorization can still be used at the head.

@@ -75,14 +75,13 @@ pub async fn audit(
     let payees = ledger.payees(chain).await?;
     let first = payees.iter().map(|payee| payee.since).min().unwrap_or(head);
     let from_block = first.saturating_sub(MARGIN);
+    let watched: Vec<_> = payees.iter().map(|payee| (payee.asset, payee.payee)).collect();
     let mut plain = Vec::new();
     let mut from = from_block;
     while from <= head {
         let to = head.min(from.saturating_add(RANGE - 1));
         progress(to, head);
-        for payee in &payees {
-            plain.extend(rpc.transfers_to(payee.asset, payee.payee, from, to).await?);
-        }
+        plain.extend(rpc.transfers_to(&watched, from, to).await?);
         from = to + 1;
     }
     let transfers = authorized(rpc, chain, &plain).await?;

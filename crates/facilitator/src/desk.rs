@@ -100,8 +100,8 @@ impl Facilitator {
             return Err(Refusal::new(Reason::SettlerUnavailable, "the settler has ended"));
         }
         let state = *desk.state.borrow();
-        if let Some(detail) = state.blocks() {
-            return Err(Refusal::new(Reason::SettlerUnavailable, detail));
+        if let Some((reason, detail)) = state.blocks() {
+            return Err(Refusal::new(reason, detail));
         }
         let verifier = Verifier {
             chain: &desk.chain,

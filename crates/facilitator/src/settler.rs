@@ -14,10 +14,11 @@ pub(crate) use watch_chain::{inclusion, pays};
 
 use crate::{GasCeilings, Timing};
 use alloy_primitives::B256;
-use obol_core::Chain;
+use obol_core::{Chain, Reason};
 use obol_evm::{Key, Rpc, RpcError};
 use obol_ledger::{Census, Lease, Leased, Ledger, LedgerError, Settler as Account, Timestamp};
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -63,19 +64,33 @@ impl SettlerState {
         }
     }
 
-    /// Why no new payment should be taken, if none should.
-    pub const fn blocks(self) -> Option<&'static str> {
+    /// Why no new payment is taken, if none is: at once, rather than when each has waited for an
+    /// answer that does not come.
+    pub const fn blocks(self) -> Option<(Reason, &'static str)> {
         match self {
-            Self::Starting | Self::Leading | Self::Following | Self::RpcDown | Self::LedgerDown => None,
-            Self::NoGas => Some("the settler account has too little gas money"),
-            Self::TooExpensive => Some("gas costs more than the configured ceiling"),
-            Self::KeyShared => Some("the settler key is used by another program"),
-            Self::ChainLost => Some(
+            Self::Starting | Self::Leading | Self::Following => None,
+            Self::RpcDown => Some((Reason::ChainUnavailable, "the chain's endpoint fails at the moment")),
+            Self::LedgerDown => Some((Reason::LedgerUnavailable, "the ledger fails at the moment")),
+            Self::NoGas => Some((Reason::SettlerUnavailable, "the settler account has too little gas money")),
+            Self::TooExpensive => {
+                Some((Reason::SettlerUnavailable, "gas costs more than the configured ceiling"))
+            }
+            Self::KeyShared => Some((
+                Reason::SettlerUnavailable,
+                "the settler key is used by another program; it has to be the verifier's alone",
+            )),
+            Self::ChainLost => Some((
+                Reason::SettlerUnavailable,
                 "the chain does not have a transaction of the settler's that was final; is the endpoint \
                  another chain's, or was the chain started anew? A new chain needs a new ledger",
-            ),
-            Self::Ended => Some("the settler has ended"),
+            )),
+            Self::Ended => Some((Reason::SettlerUnavailable, "the settler has ended")),
         }
+    }
+
+    /// Whether this is a finding about the account or the chain, which only another finding ends.
+    const fn is_found(self) -> bool {
+        matches!(self, Self::NoGas | Self::TooExpensive | Self::KeyShared | Self::ChainLost)
     }
 }
 
@@ -120,6 +135,12 @@ pub(crate) struct Settler {
     gaps: u32,
     /// What ticks fail of at the moment, so that it is said once.
     failing: Option<SettlerState>,
+    /// When a tick last succeeded.
+    well_at: Instant,
+    /// When an account that does not send was last looked at.
+    looked_at: Option<Instant>,
+    /// Whether the gas money was low when it was last looked at.
+    low: bool,
     head: Option<obol_evm::Block>,
     /// The last head under which every block of the ledger's was on the chain.
     vouched: Option<(u64, B256)>,
@@ -127,6 +148,8 @@ pub(crate) struct Settler {
     reopened_at: Timestamp,
     /// Blocks in the next search for events.
     range: u64,
+    /// Transactions that the last searches found, by block: each is looked into once.
+    strangers: BTreeSet<(u64, B256)>,
 }
 
 /// How often dead holds are looked for, and what is already final is noted.
@@ -134,6 +157,12 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// The longest pause after an error.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long ticks may fail before no payment is taken: endpoints have hiccups.
+const HICCUP: Duration = Duration::from_secs(1);
+
+/// How often an account is looked at that another process sends for.
+const LOOK_AROUND: Duration = Duration::from_secs(5);
 
 pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
     let (state, seen) = watch::channel(SettlerState::Starting);
@@ -157,9 +186,13 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
         census: Census::default(),
         gaps: 0,
         failing: None,
+        well_at: now,
+        looked_at: None,
+        low: false,
         vouched: None,
         reopened_at: Timestamp(0),
         range: finality::RANGE,
+        strangers: BTreeSet::new(),
     };
     let chain = settler.chain.id;
     let running = tokio::spawn(settler.run(setup.wake, setup.stopped));
@@ -191,6 +224,7 @@ impl Settler {
                 Ok(pace) => {
                     failures = 0;
                     self.failing = None;
+                    self.well_at = Instant::now();
                     quiet_ticks = if pace == Pace::Moving { 0 } else { quiet_ticks + 1 };
                     self.pause(pace, quiet_ticks)
                 }
@@ -240,12 +274,26 @@ impl Settler {
             self.recover_at = Instant::now() + HOUSEKEEPING;
         }
         if !self.lead().await? {
-            self.enter(SettlerState::Following);
+            self.follow().await?;
             return Ok(Pace::Idle);
         }
         let watched = self.watch_chain().await?;
         let sent = self.send().await?;
         Ok(watched.max(sent))
+    }
+
+    /// Another process sends. What keeps it from sending keeps this one from selling.
+    async fn follow(&mut self) -> Result<(), TickError> {
+        if self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_AROUND) {
+            self.look_around(&[]).await?;
+            self.looked_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// What this process is to the settler's account when nothing is in the way.
+    const fn part(&self) -> SettlerState {
+        if self.lease.is_some() { SettlerState::Leading } else { SettlerState::Following }
     }
 
     /// The newest block, from an endpoint that serves this chain: what another one says about
@@ -288,6 +336,7 @@ impl Settler {
     fn fenced(&mut self) {
         tracing::warn!(chain = %self.chain.id, "another process has taken the settler's lease");
         self.lease = None;
+        self.looked_at = None;
         self.enter(SettlerState::Following);
     }
 
@@ -298,8 +347,10 @@ impl Settler {
                 return false;
             }
             match next.blocks() {
-                Some(why) => tracing::error!(chain = %self.chain.id, settler = %self.account.account, why,
-                    "cannot settle; no new payments are taken on this chain"),
+                Some((_, why)) => {
+                    tracing::error!(chain = %self.chain.id, settler = %self.account.account, why,
+                    "cannot settle; no new payments are taken on this chain")
+                }
                 None => tracing::info!(chain = %self.chain.id, from = ?*state, to = ?next, "settler"),
             }
             *state = next;
@@ -317,8 +368,8 @@ impl Settler {
                 "settlement waits; what is due stays in the ledger");
         }
         self.failing = Some(next);
-        // A state that blocks new payments is only left by a tick that succeeds.
-        if self.state.borrow().blocks().is_none() {
+        let found = self.state.borrow().is_found();
+        if !found && self.well_at.elapsed() >= HICCUP {
             self.enter(next);
         }
     }

@@ -4,9 +4,10 @@ use alloy_primitives::Address;
 use anyhow::Result;
 use obol_core::Reason;
 use obol_devchain::{
-    Mining,
+    CHAIN, Mining,
     fault::{Fault, Rule},
 };
+use obol_evm::RpcError;
 use obol_facilitator::SettlerState;
 use obol_ledger::State;
 use obol_tests::{Rig, Sale, SellerOptions, Stranger, until};
@@ -102,5 +103,45 @@ async fn an_endpoint_that_refuses_to_search_events_holds_up_one_payment_and_no_o
     rig.mine_until(&theirs, State::Settled).await?;
     rig.mine_until(&spent, State::Failed).await?;
     rig.close().await?.assert(4, &[(State::Failed, 1)]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_that_an_empty_search_overlooked_is_found_by_a_later_one() -> Result<()> {
+    let rig = Rig::start(Mining::Manual, options()).await?;
+    let theirs = rig.pay(0);
+    rig.seller.grant(&theirs).await?;
+    // As from a node that knows the block's number before it knows its events.
+    rig.rpc.set_rules(wrong("eth_getLogs", json!([])));
+    let stranger = Stranger::on(&rig.chain);
+    let settled = stranger.settle(&theirs).await?;
+    rig.chain.mine(1).await?;
+    stranger.done(settled).await?;
+    let block = rig.chain.block_number().await?;
+    rig.chain.mine(5).await?;
+    until("the search is past the transfer", async || {
+        Ok(rig.seller.ledger.scanned(CHAIN).await?.is_some_and(|scanned| scanned >= block).then_some(()))
+    })
+    .await?;
+    assert_eq!(rig.record(&theirs).await?.state(), State::Reserved);
+    rig.rpc.heal();
+    let found = rig.mine_until(&theirs, State::Settled).await?;
+    assert_eq!(found.inclusion.map(|at| at.tx), Some(settled));
+    rig.close().await?.assert(1, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_blocks_that_the_node_does_not_have_are_not_taken_for_none() -> Result<()> {
+    let rig = Rig::start(Mining::Manual, options()).await?;
+    let watched = [(rig.seller.requirement.asset.address, rig.seller.requirement.pay_to)];
+    let head = rig.chain.block_number().await?;
+    let rpc = rig.chain.rpc();
+    assert_eq!(rpc.transfers_to(&watched, head, head).await?, []);
+    match rpc.transfers_to(&watched, head, head + 1).await {
+        Err(RpcError::Malformed(why)) => assert!(why.contains("does not have"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    rig.close().await?.assert(0, &[]);
     Ok(())
 }

@@ -195,3 +195,23 @@ async fn another_chains_endpoint_is_not_believed_about_anything() -> Result<()> 
     rig.close().await?.assert(2, &[]);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buyers_do_not_wait_for_an_endpoint_that_is_known_to_hang() -> Result<()> {
+    let mut options = options();
+    options.rpc_timeout = Duration::from_secs(3);
+    let rig = Rig::start(Mining::Automine, options).await?;
+    rig.seller.sell(&rig.pay(0)).await?;
+    rig.rpc.set(Fault::Hang);
+    rig.until_settler(SettlerState::RpcDown).await?;
+    let payment = rig.pay(1);
+    match tokio::time::timeout(Duration::from_secs(1), rig.seller.attempt(&payment)).await? {
+        Ok(Sale::Refused(refusal)) => assert_eq!(refusal.reason, Reason::ChainUnavailable, "{refusal}"),
+        other => panic!("{other:?}"),
+    }
+    rig.rpc.heal();
+    rig.until_settler(SettlerState::Leading).await?;
+    rig.seller.sell(&payment).await?;
+    rig.close().await?.assert(2, &[]);
+    Ok(())
+}

@@ -4,10 +4,11 @@ use alloy_primitives::U256;
 use anyhow::Result;
 use obol_core::{Payment, Reason};
 use obol_devchain::{Devchain, Mining, Options};
+use obol_evm::gas_limit_of;
 use obol_facilitator::SettlerState;
 use obol_ledger::State;
 use obol_tests::{Rig, Sale, Seller, SellerOptions, assert_ledger_equals_chain, until};
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 const GWEI: u64 = 1_000_000_000;
 
@@ -120,6 +121,9 @@ async fn a_transaction_that_waits_too_long_is_replaced_at_a_higher_price() -> Re
     base_fee(&rig, 20).await?;
     assert_eq!(rig.record(&payment).await?.state(), State::Submitted);
     until("it is replaced", async || Ok((rig.transactions_of(&payment) >= 2).then_some(()))).await?;
+    let limits: HashSet<_> =
+        rig.rpc.transactions().iter().map(|transaction| gas_limit_of(transaction)).collect();
+    assert!(limits.len() == 1 && !limits.contains(&None), "the same work needs the same gas: {limits:?}");
     rig.mine_until(&payment, State::Settled).await?;
     assert_eq!(rig.spent().await?.len(), 1, "one of them was mined");
     rig.close().await?.assert(1, &[]);
@@ -145,5 +149,55 @@ async fn a_stuck_transaction_is_not_replaced_beyond_the_ceiling_and_sales_stop()
     rig.seller.trust(rig.seller.grant(&later).await?).await?;
     rig.mine_until(&later, State::Settled).await?;
     rig.close().await?.assert(2, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_of_the_gas_money_settles_what_it_can() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, SellerOptions::default()).await?;
+    let settler = rig.chain.settler().address;
+    let payments: [_; 4] = std::array::from_fn(|n| rig.pay(n));
+    let mut held = Vec::new();
+    for payment in &payments {
+        held.push(rig.seller.grant(payment).await?);
+    }
+    rig.chain.set_balance(settler, U256::from(GWEI)).await?;
+    for held in held {
+        rig.seller.trust(held).await?;
+    }
+    rig.until_settler(SettlerState::NoGas).await?;
+    // For three payments at their worst; one of four needs more.
+    let gas = SellerOptions::default().gas.per_payment * 3 + 60_000;
+    let fees = rig.chain.rpc().suggested_tip().await? + 2 * rig.base_fee().await?;
+    rig.chain.set_balance(settler, U256::from(gas) * U256::from(fees)).await?;
+    for payment in &payments {
+        rig.mine_until(payment, State::Settled).await?;
+        assert_eq!(rig.transactions_of(payment), 1);
+    }
+    assert!(rig.spent().await?.len() > 1, "not all in one");
+    rig.close().await?.assert(4, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_does_not_send_takes_no_payments_either_without_gas_money() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, SellerOptions::default()).await?;
+    rig.until_settler(SettlerState::Leading).await?;
+    let other = Seller::open(&rig.chain, rig.rpc.url(), &rig.ledger_file(), SellerOptions::default())?;
+    let is = async |wanted| {
+        let state = || other.facilitator.states().next().map(|(_, state)| state);
+        until(format!("{wanted:?}"), async || Ok((state() == Some(wanted)).then_some(()))).await
+    };
+    is(SettlerState::Following).await?;
+    let settler = rig.chain.settler().address;
+    let funds = rig.chain.rpc().balance(settler).await?;
+    rig.chain.set_balance(settler, U256::ZERO).await?;
+    is(SettlerState::NoGas).await?;
+    assert_settler_unavailable(&other, &rig.pay(0)).await?;
+    rig.chain.set_balance(settler, funds).await?;
+    is(SettlerState::Following).await?;
+    other.sell(&rig.pay(0)).await?;
+    other.facilitator.stop().await;
+    rig.close().await?.assert(1, &[]);
     Ok(())
 }

@@ -10,6 +10,10 @@ use std::collections::BTreeSet;
 /// while an endpoint refuses.
 pub(super) const RANGE: u64 = 2_000;
 
+/// Blocks that are searched again each time: one address often has several nodes behind it, and
+/// one that is behind knows a block's number before it knows its events.
+const OVERLAP: u64 = 64;
+
 impl Settler {
     /// The last block that no longer moves, by this chain's rule, when `head` is the newest.
     pub(super) async fn final_block(&self, head: u64) -> Result<Option<obol_evm::Block>, TickError> {
@@ -36,7 +40,7 @@ impl Settler {
                 // What is due can be settled without. The mark has not moved: it is looked for again.
                 tracing::warn!(chain = %self.chain.id, endpoint = self.rpc.shown(), %error, range = self.range,
                     "cannot look for transfers by others");
-                if let RpcError::Refused { .. } = error {
+                if let RpcError::Refused { .. } | RpcError::NoAnswer(_) = error {
                     self.range = (self.range / 2).max(1);
                 }
                 Ok(())
@@ -71,21 +75,27 @@ impl Settler {
     async fn find_strangers(&mut self, last: u64) -> Result<(), TickError> {
         let payees = self.ledger.payees(self.chain.id).await?;
         let Some(first) = payees.iter().map(|payee| payee.since).min() else { return Ok(()) };
-        let from = self.ledger.scanned(self.chain.id).await?.map_or(first, |block| block + 1);
-        if from > last {
+        let watched: Vec<_> = payees.iter().map(|payee| (payee.asset, payee.payee)).collect();
+        let scanned = self.ledger.scanned(self.chain.id).await?;
+        let next = scanned.map_or(first, |block| block + 1);
+        if next > last {
             return Ok(());
         }
-        let to = last.min(from + self.range - 1);
-        let mut transactions = BTreeSet::new();
-        for payee in payees {
-            let transfers = self.rpc.transfers_to(payee.asset, payee.payee, from, to).await?;
-            transactions.extend(transfers.into_iter().map(|transfer| transfer.tx));
-        }
-        for transaction in transactions {
+        let to = last.min(next + self.range - 1);
+        let from = scanned.map_or(first, |block| block.saturating_sub(OVERLAP).max(first));
+        let transfers = self.rpc.transfers_to(&watched, from, to).await?;
+        let found: BTreeSet<_> =
+            transfers.into_iter().map(|transfer| (transfer.block, transfer.tx)).collect();
+        self.strangers.retain(|(block, _)| *block >= from);
+        for (block, transaction) in found {
+            if self.strangers.contains(&(block, transaction)) {
+                continue;
+            }
             let receipt = self.rpc.receipt(transaction).await?.ok_or_else(|| {
                 RpcError::Malformed(format!("no receipt of {transaction}, whose event was given"))
             })?;
             self.include_all(&receipt, "settled, as final blocks show").await?;
+            self.strangers.insert((block, transaction));
         }
         self.ledger.set_scanned(self.chain.id, to).await?;
         self.range = (self.range * 2).min(RANGE);

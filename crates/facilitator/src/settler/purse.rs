@@ -7,6 +7,9 @@ use obol_evm::{ContractCall, Fees, RpcError, sign_call};
 use obol_ledger::{Attempt, Clock, LiveBatch, Timestamp};
 use std::time::Duration;
 
+/// Transactions that the gas money should last for.
+const LOW: u64 = 20;
+
 /// A tip for nodes that suggest none, in wei per gas.
 const FALLBACK_TIP: u128 = 1_000_000;
 
@@ -29,8 +32,20 @@ impl Settler {
         let (funds, l1_fee) = tokio::try_join!(self.funds(), self.l1_fee(nonce, &example))?;
         let gas_limit = BATCH_OVERHEAD.saturating_add(self.gas.per_payment);
         let state = self.affordable(l1_fee, funds, gas_limit, fees, 1).err();
-        self.enter(state.unwrap_or(SettlerState::Leading));
+        self.note_funds(funds, gas_limit, fees);
+        self.enter(state.unwrap_or(self.part()));
         Ok(())
+    }
+
+    /// Says once that the gas money comes to its end, while there is time to send some.
+    pub(super) fn note_funds(&mut self, funds: U256, gas_limit: u64, fees: Fees) {
+        let transaction = U256::from(gas_limit) * U256::from(fees.max_fee);
+        let low = funds < transaction * U256::from(LOW);
+        if low && !self.low {
+            tracing::warn!(chain = %self.chain.id, settler = %self.account.account, wei = %funds,
+                "the settler's gas money lasts for fewer than {LOW} transactions like the next; send it some");
+        }
+        self.low = low;
     }
 
     /// What to pay per gas now; none when that is above the ceiling. Room for the base fee to
@@ -70,16 +85,17 @@ impl Settler {
     /// Whether the account can pay for a transaction at its worst, and the L1 fee is bearable.
     pub(super) fn affordable(
         &self,
-        l1_fee: U256,
+        l1_fee_each: U256,
         funds: U256,
         gas_limit: u64,
         fees: Fees,
         payments: usize,
     ) -> Result<(), SettlerState> {
-        if l1_fee > U256::from(self.gas.l1_fee_per_payment) * U256::from(payments) {
+        if l1_fee_each > U256::from(self.gas.l1_fee_per_payment) {
             return Err(SettlerState::TooExpensive);
         }
-        let worst = U256::from(gas_limit) * U256::from(fees.max_fee) + l1_fee;
+        let l1_fee = l1_fee_each.saturating_mul(U256::from(payments));
+        let worst = (U256::from(gas_limit) * U256::from(fees.max_fee)).saturating_add(l1_fee);
         if funds < worst { Err(SettlerState::NoGas) } else { Ok(()) }
     }
 

@@ -4,7 +4,9 @@ use super::{Pace, Settler, SettlerState, TickError};
 use crate::limits::{BATCH, BATCH_OVERHEAD, OPEN_BATCHES};
 use alloy_primitives::{B256, Bytes, U256};
 use obol_core::{Amount, SettlementCall};
-use obol_evm::{BlockTag, Fees, RpcError, SignedTransaction, Simulated, batch_call, sign_call, sign_filler};
+use obol_evm::{
+    BlockTag, Fees, RpcError, SignedTransaction, Simulated, batch_call, gas_limit_of, sign_call, sign_filler,
+};
 use obol_ledger::{
     Attempt, BatchId, BatchState, Clock, DuePayment, Lease, LiveBatch, NewAttempt, PaymentId, Stored,
 };
@@ -16,10 +18,35 @@ const REBROADCAST: Duration = Duration::from_secs(5);
 /// How often a missing nonce has to be seen before it is filled.
 const GAP_LOOKS: u32 = 2;
 
-/// Due payments that can travel together, and the gas they need.
+/// Due payments that can travel together, and how.
 struct Load {
     payments: Vec<DuePayment>,
-    gas_limit: u64,
+    room: Room,
+}
+
+/// How much gas each payment of a transaction may take.
+#[derive(Clone, Copy)]
+enum Room {
+    /// The payer, or the wallet that it is to become, has code: it is alone.
+    Alone(u64),
+    /// So much each, however many there are.
+    Each(u64),
+}
+
+impl Room {
+    const fn gas_limit(self, payments: usize) -> u64 {
+        let gas = match self {
+            Self::Alone(gas) => gas,
+            Self::Each(gas) => gas.saturating_mul(payments as u64),
+        };
+        gas.saturating_add(BATCH_OVERHEAD)
+    }
+}
+
+impl Load {
+    const fn gas_limit(&self) -> u64 {
+        self.room.gas_limit(self.payments.len())
+    }
 }
 
 /// Whether the loop goes on after an attempt to send.
@@ -104,7 +131,9 @@ impl Settler {
             return Ok(Sent::Enough);
         };
         let whole = batch_call(&calls(&load.payments));
-        let (load, l1_fee) = tokio::try_join!(self.simulate(load), self.l1_fee(nonce, &whole))?;
+        let gathered = load.payments.len();
+        let (mut load, l1_fee) = tokio::try_join!(self.simulate(load), self.l1_fee(nonce, &whole))?;
+        let l1_fee_each = l1_fee.div_ceil(U256::from(gathered));
         if load.payments.is_empty() {
             return Ok(Sent::Again);
         }
@@ -113,15 +142,20 @@ impl Settler {
             self.enter(SettlerState::TooExpensive);
             return Ok(Sent::Enough);
         };
-        let call = batch_call(&calls(&load.payments));
-        let signed = sign_call(&self.key, self.chain.id, nonce, load.gas_limit, fees, &call);
-        match self.affordable(l1_fee, funds, load.gas_limit, fees, load.payments.len()) {
-            Ok(()) => self.enter(SettlerState::Leading),
-            Err(state) => {
+        self.note_funds(funds, load.gas_limit(), fees);
+        // The last of the gas money settles what it can.
+        while let Err(state) =
+            self.affordable(l1_fee_each, funds, load.gas_limit(), fees, load.payments.len())
+        {
+            if load.payments.len() == 1 || state != SettlerState::NoGas {
                 self.enter(state);
                 return Ok(Sent::Enough);
             }
+            load.payments.truncate(load.payments.len() / 2);
         }
+        self.enter(SettlerState::Leading);
+        let call = batch_call(&calls(&load.payments));
+        let signed = sign_call(&self.key, self.chain.id, nonce, load.gas_limit(), fees, &call);
         let ids: Vec<PaymentId> = load.payments.iter().map(|payment| payment.record.id).collect();
         let count = ids.len();
         match self.ledger.store_batch(lease, nonce, ids, attempt(&signed, fees)).await? {
@@ -151,7 +185,8 @@ impl Settler {
     }
 
     /// Chooses what travels together. A payer with code, or one that is about to have some, can
-    /// burn all gas of its transaction, so it travels alone; payments of a batch that failed travel in ever smaller ones.
+    /// burn all gas of its transaction, so it travels alone; payments of a batch that failed
+    /// travel in ever smaller ones.
     async fn load(&self, due: Vec<DuePayment>) -> Result<Load, TickError> {
         let payers: Vec<_> = due.iter().map(|payment| payment.record.key.payer).collect();
         let codes = self.rpc.codes(&payers).await?;
@@ -164,8 +199,11 @@ impl Settler {
             }
             if !code.is_empty() || payment.call.deployment.is_some() {
                 if payments.is_empty() {
-                    let gas_limit = self.alone(&payment.call).saturating_add(BATCH_OVERHEAD);
-                    return Ok(Load { payments: vec![payment], gas_limit });
+                    let gas = match payment.call.deployment {
+                        Some(_) => self.gas.per_deployment,
+                        None => self.gas.per_contract_payment,
+                    };
+                    return Ok(Load { payments: vec![payment], room: Room::Alone(gas) });
                 }
                 continue;
             }
@@ -175,27 +213,13 @@ impl Settler {
                 payments.push(payment);
             }
         }
-        let gas_limit = self.together(payments.len());
-        Ok(Load { payments, gas_limit })
-    }
-
-    /// The gas ceiling of a payment that is alone in its transaction.
-    const fn alone(&self, call: &SettlementCall) -> u64 {
-        match call.deployment {
-            Some(_) => self.gas.per_deployment,
-            None => self.gas.per_contract_payment,
-        }
-    }
-
-    /// The gas limit of a transaction with so many payments.
-    const fn together(&self, payments: usize) -> u64 {
-        self.gas.per_payment.saturating_mul(payments as u64).saturating_add(BATCH_OVERHEAD)
+        Ok(Load { payments, room: Room::Each(self.gas.per_payment) })
     }
 
     /// Leaves behind what the token would refuse, and has it judged.
     async fn simulate(&self, load: Load) -> Result<Load, TickError> {
         let simulated =
-            self.rpc.simulate(self.account.account, &calls(&load.payments), load.gas_limit).await?;
+            self.rpc.simulate(self.account.account, &calls(&load.payments), load.gas_limit()).await?;
         let mut payments = Vec::with_capacity(load.payments.len());
         for (payment, result) in load.payments.into_iter().zip(simulated) {
             match result {
@@ -203,7 +227,7 @@ impl Settler {
                 Simulated::Fails(why) => self.judge(&payment.record, &why).await?,
             }
         }
-        Ok(Load { payments, gas_limit: load.gas_limit })
+        Ok(Load { payments, room: load.room })
     }
 
     /// Gives stored bytes to the node. Whatever it answers, or does not, the bytes stay stored:
@@ -240,19 +264,23 @@ impl Settler {
     }
 
     async fn replace(&mut self, lease: Lease, batch: &LiveBatch, last: &Attempt) -> Result<(), TickError> {
-        let Some(fees) = self.fees().await?.and_then(|market| self.needed(market, Some(batch))) else {
+        let (market, funds) = tokio::try_join!(self.fees(), self.funds())?;
+        let Some(fees) = market.and_then(|market| self.needed(market, Some(batch))) else {
             self.enter(SettlerState::TooExpensive);
             return self.broadcast(batch.id, last.hash, &last.raw).await;
         };
         let calls = self.ledger.batch_calls(batch.id).await?;
-        let signed = if calls.is_empty() {
-            sign_filler(&self.key, self.chain.id, batch.nonce, fees)
-        } else {
-            let gas_limit = match calls.as_slice() {
-                [only] => self.alone(only).saturating_add(BATCH_OVERHEAD),
-                many => self.together(many.len()),
-            };
-            sign_call(&self.key, self.chain.id, batch.nonce, gas_limit, fees, &batch_call(&calls))
+        // What was enough for its first attempt is for the next; a filler between them needs less.
+        let gas_limit = batch.attempts.iter().filter_map(|attempt| gas_limit_of(&attempt.raw)).max();
+        let signed = match gas_limit {
+            Some(gas_limit) if !calls.is_empty() => {
+                if let Err(state) = self.affordable(U256::ZERO, funds, gas_limit, fees, calls.len()) {
+                    self.enter(state);
+                    return self.broadcast(batch.id, last.hash, &last.raw).await;
+                }
+                sign_call(&self.key, self.chain.id, batch.nonce, gas_limit, fees, &batch_call(&calls))
+            }
+            _ => sign_filler(&self.key, self.chain.id, batch.nonce, fees),
         };
         match self.ledger.store_attempt(lease, batch.id, attempt(&signed, fees)).await? {
             Stored::Batch(batch) => {
