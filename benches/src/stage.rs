@@ -9,7 +9,7 @@ use obol_core::{
 use obol_devchain::CHAIN;
 use obol_evm::{Key, PayerSignature, Rpc, transfer_call, typed};
 use obol_facilitator::{ChainSetup, GasCeilings};
-use obol_ledger::NewPayment;
+use obol_ledger::{NewPayment, Origin};
 use obol_wire::{ChallengeTemplate, Offered, Sale};
 use std::{
     path::Path,
@@ -135,13 +135,13 @@ pub(crate) fn verified(payment: &Payment) -> Result<NewPayment> {
         },
         valid_before: authorization.valid_before.saturating_to(),
         offer: OfferId { namespace: "bench".to_owned(), name: "bench".to_owned() },
-        fingerprint: fingerprint(authorization.nonce),
+        origin: origin(authorization.nonce),
         balance: Amount::from(1_000_000_000),
         verified_block: 1,
     })
 }
 
-/// Of a request that no other payment is for.
-pub(crate) fn fingerprint(nonce: B256) -> B256 {
-    keccak256(nonce)
+/// A request that no other payment is for.
+pub(crate) fn origin(nonce: B256) -> Origin {
+    Origin { fingerprint: keccak256(nonce), client: B256::ZERO }
 }

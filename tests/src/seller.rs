@@ -1,11 +1,11 @@
 use crate::Sale;
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use anyhow::{Result, bail};
 use obol_core::{Amount, Chain, Finality, OfferId, Payment, Registry, Requirement};
 use obol_devchain::{Account, CHAIN, Devchain};
 use obol_evm::{Key, Rpc};
 use obol_facilitator::{ChainSetup, Facilitator, GasCeilings, Timing};
-use obol_ledger::{Clock, Held, Ledger, NewPayment, Outcome, Owing, Place, Reservation, held};
+use obol_ledger::{Clock, Held, Ledger, NewPayment, Origin, Outcome, Owing, Place, Reservation, held};
 use std::{
     path::Path,
     sync::{
@@ -99,7 +99,7 @@ impl Seller {
             call: verified.call,
             valid_before: verified.valid_before,
             offer: OfferId { namespace: "demo".to_owned(), name: "demo-hello".to_owned() },
-            fingerprint: payment.authorization.nonce,
+            origin: Origin { fingerprint: payment.authorization.nonce, client: B256::ZERO },
             balance: verified.balance,
             verified_block: verified.block,
         };

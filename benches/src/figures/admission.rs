@@ -53,7 +53,7 @@ impl Gate {
             call: verified.call,
             valid_before: verified.valid_before,
             offer: self.offer.id.clone(),
-            fingerprint: stage::fingerprint(payment.authorization.nonce),
+            origin: stage::origin(payment.authorization.nonce),
             balance: verified.balance,
             verified_block: verified.block,
         };

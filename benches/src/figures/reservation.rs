@@ -42,7 +42,7 @@ fn payments(round: usize) -> Result<Vec<NewPayment>> {
         },
         valid_before: i64::MAX,
         offer: OfferId { namespace: "bench".to_owned(), name: "bench".to_owned() },
-        fingerprint: keccak256(format!("request {number}")),
+        origin: stage::origin(keccak256(format!("request {number}"))),
         balance: Amount::from(1_000_000_000),
         verified_block: 1,
     };

@@ -101,6 +101,10 @@ reasons! {
     /// A settled payment that waits for delivery came with another request.
     FingerprintMismatch { 402, false, v2: "request_changed", v1: "invalid_payment",
         "This payment was settled for another request. Send that request again to be served." }
+    /// A payment that waits for delivery came from another client than the one that it was taken
+    /// from: its signature is on the chain, where anybody can copy it.
+    PayerUnproven { 402, false, v2: "payer_unproven", v1: "invalid_payment",
+        "Sign a new payment and send the same request: what was paid is delivered, and the new payment is left unused." }
     /// The payer's balance does not cover the payment and its other open ones.
     InsufficientBalance { 402, true, v2: "invalid_exact_evm_insufficient_balance", v1: "insufficient_funds",
         "Fund the payer with enough of the asset for this and its other open payments." }

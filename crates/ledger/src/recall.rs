@@ -2,7 +2,7 @@
 //! chain has it, but what it paid for may still be owed to them.
 
 use crate::{
-    Ledger, LedgerError, Reservation,
+    Ledger, LedgerError, Origin, Reservation,
     op::Op,
     reserve::{Known, answer_known, entitlement, redeem},
     txn::blob,
@@ -21,7 +21,7 @@ impl Ledger {
         &self,
         key: PaymentKey,
         calls: Vec<Bytes>,
-        fingerprint: B256,
+        origin: Origin,
         hold: Duration,
     ) -> Result<Option<Reservation>, LedgerError> {
         self.writer
@@ -34,7 +34,7 @@ impl Ledger {
                 if same != Some(true) {
                     return Ok(None);
                 }
-                Ok(match answer_known(txn, known, fingerprint, txn.now().after(hold))? {
+                Ok(match answer_known(txn, known, origin, txn.now().after(hold))? {
                     Known::Answered(answer) => Some(answer),
                     Known::Free(_) => None,
                 })

@@ -23,11 +23,20 @@ pub struct NewPayment {
     /// Seconds since the Unix epoch; later than the ledger can count is stored as its maximum.
     pub valid_before: i64,
     pub offer: OfferId,
-    /// What the request was, so that a settled payment is only redeemed by the same request.
-    pub fingerprint: B256,
+    pub origin: Origin,
     /// The payer's balance of the asset, and the block at which balance and nonce were read.
     pub balance: Amount,
     pub verified_block: u64,
+}
+
+/// Where a payment came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// What the request was, so that a settled payment is only redeemed by the same request.
+    pub fingerprint: B256,
+    /// Who sent it, as far as the network tells, so that a payment whose signature is public is
+    /// only redeemed by the same sender.
+    pub client: B256,
 }
 
 /// Where a transfer is on the chain.
@@ -56,7 +65,7 @@ pub struct PaymentRecord {
     /// How often it was reserved, entitlements included.
     pub(crate) reservation: i64,
     pub delivery: Delivery,
-    pub fingerprint: B256,
+    pub origin: Origin,
     pub held_until: Timestamp,
     pub verified_block: u64,
     pub batch: Option<BatchId>,

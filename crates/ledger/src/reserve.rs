@@ -1,7 +1,8 @@
 //! Reserving a payment for one request: the door through which each paid request comes, once.
 
 use crate::{
-    Delivery, Held, Ledger, LedgerError, NewPayment, PaymentId, PaymentRecord, State, Timestamp, held,
+    Delivery, Held, Ledger, LedgerError, NewPayment, Origin, PaymentId, PaymentRecord, State, Timestamp,
+    held,
     op::Op,
     sets::{entitled, failed, open},
     state::{Release, Retry},
@@ -52,7 +53,7 @@ fn reserve(txn: &Txn<'_>, new: &NewPayment, held_until: Timestamp) -> Result<Res
 }
 
 fn first(txn: &Txn<'_>, new: &NewPayment, held_until: Timestamp) -> Result<Reservation, LedgerError> {
-    if let Some(paid) = entitlement(txn, new.key.payer, new.fingerprint)? {
+    if let Some(paid) = entitlement(txn, new.key.payer, new.origin.fingerprint)? {
         let (unused, _) = txn.insert(
             new,
             First::Unused,
@@ -77,7 +78,7 @@ fn again(
     if (known.payee, known.amount) != (new.payee, new.amount) || !same_call(txn, known.id, new)? {
         return refuse(Reason::TermsChanged, "this nonce came before with other terms");
     }
-    match answer_known(txn, known, new.fingerprint, held_until)? {
+    match answer_known(txn, known, new.origin, held_until)? {
         Known::Answered(answer) => Ok(answer),
         Known::Free(released) if released.state() == State::Released => retry(txn, released, new, held_until),
         Known::Free(expired) => match txn.follow::<Release>(expired, "the hold ran out", unhold)? {
@@ -98,7 +99,7 @@ pub(crate) enum Known {
 pub(crate) fn answer_known(
     txn: &Txn<'_>,
     known: PaymentRecord,
-    fingerprint: B256,
+    origin: Origin,
     held_until: Timestamp,
 ) -> Result<Known, LedgerError> {
     let held = known.held_until > txn.now();
@@ -113,8 +114,14 @@ pub(crate) fn answer_known(
         (
             State::Due | State::Submitting | State::Submitted | State::Included | State::Settled,
             Delivery::None,
-        ) if known.fingerprint != fingerprint => {
+        ) if known.origin.fingerprint != origin.fingerprint => {
             refuse(Reason::FingerprintMismatch, "it was paid for another request")
+        }
+        // Its transaction shows the signature to everybody.
+        (State::Submitting | State::Submitted | State::Included | State::Settled, Delivery::None)
+            if known.origin.client != origin.client =>
+        {
+            refuse(Reason::PayerUnproven, "it came from somewhere else when it was taken")
         }
         (
             State::Due | State::Submitting | State::Submitted | State::Included | State::Settled,
@@ -136,7 +143,7 @@ fn retry(
     if released.reservation() > RETRIES {
         return refuse(Reason::TooManyAttempts, "it was reserved and released too often");
     }
-    if let Some(paid) = entitlement(txn, new.key.payer, new.fingerprint)? {
+    if let Some(paid) = entitlement(txn, new.key.payer, new.origin.fingerprint)? {
         return redeem(txn, paid, held_until, &format!("the payer came back with payment {}", released.id.0));
     }
     if let Some(refusal) = uncovered(txn, new)? {
@@ -144,7 +151,7 @@ fn retry(
     }
     let retried = txn.follow::<Retry>(released, "verified again", |record| {
         record.reservation += 1;
-        record.fingerprint = new.fingerprint;
+        record.origin = new.origin;
         record.held_until = held_until;
         record.verified_block = new.verified_block;
         record.reason = None;

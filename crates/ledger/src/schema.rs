@@ -36,6 +36,7 @@ CREATE TABLE payments (
     reservation     INTEGER NOT NULL,
     delivery        INTEGER NOT NULL,
     fingerprint     BLOB    NOT NULL,
+    client          BLOB    NOT NULL,
     held_until      INTEGER NOT NULL,
     owner           INTEGER NOT NULL,
     verified_block  INTEGER NOT NULL,
@@ -275,7 +276,8 @@ fn configure(db: &Connection, shown: &str) -> Result<(), LedgerError> {
         return Err(refused(format!("its journal mode is {mode}, and it cannot be set to wal")));
     }
     db.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000;",
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000; \
+         PRAGMA cache_size = -16000;",
     )
     .map_err(failed)?;
     let synchronous: i64 = db.query_row("PRAGMA synchronous", [], |row| row.get(0)).map_err(failed)?;

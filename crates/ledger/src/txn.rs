@@ -1,8 +1,8 @@
 //! Reading and changing payments inside one transaction. The only place that writes a state.
 
 use crate::{
-    BatchId, Delivery, Event, Inclusion, LedgerError, NewPayment, PaymentId, PaymentRecord, State, Timestamp,
-    state::Arrow,
+    BatchId, Delivery, Event, Inclusion, LedgerError, NewPayment, Origin, PaymentId, PaymentRecord, State,
+    Timestamp, state::Arrow,
 };
 use alloy_primitives::{Address, B256, U256};
 use obol_core::{Amount, ChainId, OfferId, PaymentKey, TransferMethod};
@@ -31,7 +31,7 @@ macro_rules! select_payments {
             "SELECT id, chain, asset, method, payer, nonce, payee, amount, valid_before, offer_namespace, \
              offer_name, state, revision, reservation, delivery, fingerprint, held_until, verified_block, \
              batch, batch_cap, misses, retry_at, reason, tx, block, block_hash, block_time, log_index, created_at, \
-             changed_at FROM payments WHERE ",
+             changed_at, client FROM payments WHERE ",
             $($condition)+
         )
     };
@@ -155,9 +155,9 @@ impl<'a> Txn<'a> {
         self.execute(
             "INSERT INTO payments (chain, asset, method, payer, nonce, payee, amount, call, valid_before, \
              offer_namespace, offer_name, state, revision, reservation, delivery, fingerprint, held_until, \
-             verified_block, created_at, changed_at, factory, factory_data, owner) \
+             verified_block, created_at, changed_at, factory, factory_data, owner, client) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1, ?13, 0, ?14, ?15, ?16, ?17, ?17, ?18, \
-             ?19, ?20)",
+             ?19, ?20, ?21)",
             params![
                 chain_code(key.chain),
                 key.asset.as_slice(),
@@ -172,13 +172,14 @@ impl<'a> Txn<'a> {
                 new.offer.name,
                 state.code(),
                 reservation,
-                new.fingerprint.as_slice(),
+                new.origin.fingerprint.as_slice(),
                 held_until.0,
                 number_code(new.verified_block),
                 self.now.0,
                 deployment.map(|deployment| deployment.factory.as_slice()),
                 deployment.map(|deployment| &deployment.data[..]),
                 self.owner.number,
+                new.origin.client.as_slice(),
             ],
         )?;
         let id = PaymentId(self.last_insert());
@@ -235,14 +236,14 @@ impl<'a> Txn<'a> {
             "UPDATE payments SET state = ?3, revision = ?2 + 1, reservation = ?4, delivery = ?5, \
              fingerprint = ?6, held_until = ?7, batch = ?8, batch_cap = ?9, retry_at = ?10, reason = ?11, \
              tx = ?12, block = ?13, block_hash = ?14, block_time = ?15, log_index = ?16, changed_at = ?17, \
-             verified_block = ?18, misses = ?19 WHERE id = ?1 AND revision = ?2",
+             verified_block = ?18, misses = ?19, client = ?20 WHERE id = ?1 AND revision = ?2",
             params![
                 next.id.0,
                 next.revision,
                 next.state.code(),
                 next.reservation,
                 next.delivery.code(),
-                next.fingerprint.as_slice(),
+                next.origin.fingerprint.as_slice(),
                 next.held_until.0,
                 next.batch.map(|batch| batch.0),
                 next.batch_cap,
@@ -256,6 +257,7 @@ impl<'a> Txn<'a> {
                 self.now.0,
                 number_code(next.verified_block),
                 next.misses,
+                next.origin.client.as_slice(),
             ],
         )?;
         if changed != 1 {
@@ -432,7 +434,7 @@ pub(crate) fn read_payment(row: &Row<'_>) -> Result<PaymentRecord, LedgerError> 
         revision: row.get(12)?,
         reservation: row.get(13)?,
         delivery: delivery(row.get(14)?)?,
-        fingerprint: word(blob(row, 15)?)?,
+        origin: Origin { fingerprint: word(blob(row, 15)?)?, client: word(blob(row, 30)?)? },
         held_until: Timestamp(row.get(16)?),
         verified_block: number(row.get(17)?)?,
         batch: row.get::<_, Option<i64>>(18)?.map(BatchId),

@@ -1,10 +1,11 @@
 //! What a request asks for, as far as the money is concerned.
 
 use crate::trust::Outside;
-use alloy_primitives::{B256, Keccak256};
+use alloy_primitives::{B256, Keccak256, keccak256};
 use http::{Request, header};
 use hyper::body::{Body, Incoming};
 use obol_core::OfferId;
+use std::net::IpAddr;
 
 /// Where a request is made when its client names no host, as HTTP/1.0 allows.
 const NO_HOST: &str = "localhost";
@@ -22,6 +23,15 @@ pub(crate) fn is_url(known: &str, outside: &Outside, request: &Request<Incoming>
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let rest = known.strip_prefix(outside.proto).and_then(|rest| rest.strip_prefix("://"));
     rest.and_then(|rest| rest.strip_prefix(host)) == Some(target)
+}
+
+/// Tells clients apart, as far as the network tells: by address, and by its first half where
+/// machines change the other half for privacy. A hash, since nothing needs the address itself.
+pub(crate) fn client(outside: &Outside) -> B256 {
+    match outside.client.to_canonical() {
+        IpAddr::V4(address) => keccak256(address.octets()),
+        IpAddr::V6(address) => keccak256(&address.octets()[..8]),
+    }
 }
 
 /// Tells requests apart for entitlements: the offer that they are for, method, host, target and

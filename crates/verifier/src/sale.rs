@@ -24,7 +24,7 @@ use obol_core::{
 };
 use obol_facilitator::{Terms, settlement_calls};
 use obol_ledger::{
-    Held, Inclusion, LedgerError, NewPayment, Outcome, Owing, PaymentRecord, Reservation, State, held,
+    Held, Inclusion, LedgerError, NewPayment, Origin, Outcome, Owing, PaymentRecord, Reservation, State, held,
 };
 use obol_wire::{Claim, Money, Receipt};
 use recall::Recall;
@@ -49,7 +49,7 @@ pub(crate) struct Sale {
     version: WireVersion,
     outside: Outside,
     url: String,
-    fingerprint: B256,
+    origin: Origin,
     /// For the challenge of a refused payment.
     client_headers: HeaderMap,
 }
@@ -110,13 +110,16 @@ impl Sale {
         outside: Outside,
         request: &Request<Incoming>,
     ) -> Self {
-        let fingerprint = asked::fingerprint(&listed.offer.id, &outside, request);
+        let origin = Origin {
+            fingerprint: asked::fingerprint(&listed.offer.id, &outside, request),
+            client: asked::client(&outside),
+        };
         Self {
             shared,
             listed,
             version,
             url: asked::url(&outside, request),
-            fingerprint,
+            origin,
             client_headers: request.headers().clone(),
             outside,
         }
@@ -175,7 +178,7 @@ impl Sale {
             call: verified.call,
             valid_before: verified.valid_before,
             offer: self.listed.offer.id.clone(),
-            fingerprint: self.fingerprint,
+            origin: self.origin,
             balance: verified.balance,
             verified_block: verified.block,
         };
@@ -188,10 +191,10 @@ impl Sale {
         let recalled = match Recall::after(refusal.reason) {
             Recall::Payment => {
                 let calls = settlement_calls(payment);
-                ledger.recall(payment.key(), calls, self.fingerprint, self.hold()).await
+                ledger.recall(payment.key(), calls, self.origin, self.hold()).await
             }
             Recall::Payer => {
-                ledger.recall_payer(payment.authorization.from, self.fingerprint, self.hold()).await
+                ledger.recall_payer(payment.authorization.from, self.origin.fingerprint, self.hold()).await
             }
             Recall::Nothing => Ok(None),
         };

@@ -7,6 +7,7 @@ use obol_core::{Amount, Charge, Exposure, Reason, WireVersion};
 use obol_devchain::Mining;
 use obol_ledger::{Delivery, State};
 use obol_tests::{Answered, Buyer, Customer, Shop, ShopOptions, Upstream, fetch, fetch_after, get, paid};
+use obol_verifier::TrustedProxies;
 use obol_wire::{PaymentHeader, Receipt};
 use std::time::Duration;
 
@@ -15,7 +16,11 @@ const AT: &str = "/services/paid";
 /// Blocks come only when asked for, and requests wait two seconds: enough for a transaction to
 /// be out, also on a busy machine.
 async fn slow_shop() -> Result<Shop> {
-    let mut options = ShopOptions { mining: Mining::Manual, ..ShopOptions::default() };
+    slow_shop_behind(TrustedProxies::default()).await
+}
+
+async fn slow_shop_behind(trusted: TrustedProxies) -> Result<Shop> {
+    let mut options = ShopOptions { mining: Mining::Manual, trusted, ..ShopOptions::default() };
     options.seller.timing.settle_budget = Duration::from_secs(2);
     options.seller.timing.stuck = Duration::from_secs(600);
     Shop::open(options).await
@@ -187,5 +192,51 @@ async fn an_optimistic_offer_answers_before_the_money_up_to_its_own_ceiling() ->
     let transaction = pending(&late, &ask(&shop, AT, &third).await?)?;
     mine_all(&shop).await?;
     assert_eq!(settled(&late, &ask(&shop, AT, &third).await?)?, transaction);
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_delivery_is_not_given_to_who_copied_the_payment_from_the_chain() -> Result<()> {
+    let shop = slow_shop_behind(TrustedProxies::new(vec!["127.0.0.0/8".parse()?])).await?;
+    let upstream = Upstream::hello().await?;
+    shop.sell(AT, &upstream)?;
+    let customer = customer(&shop, 0, WireVersion::V2);
+    let from = async |client: &'static str, header: &PaymentHeader| {
+        let mut request = paid(get(AT), header);
+        request.headers_mut().insert("x-forwarded-for", client.parse()?);
+        fetch(shop.address, request).await
+    };
+    let (_, header) = customer.payment(AT).await?;
+    let transaction = pending(&customer, &from("2001:db8::1", &header).await?)?;
+    // Out, and then on the chain.
+    from("203.0.113.9", &header).await?.expect_refusal(Reason::PayerUnproven)?;
+    mine_all(&shop).await?;
+    from("2001:db8:0:1::1", &header).await?.expect_refusal(Reason::PayerUnproven)?;
+    assert_eq!(upstream.count(), 1);
+    // The payer itself, whose address has changed, signs again and is not charged again.
+    let (unused, header) = customer.payment(AT).await?;
+    assert_eq!(settled(&customer, &from("203.0.113.7", &header).await?)?, transaction);
+    let unused = shop.ledger.payment_by_key(unused.key()).await?.context("not noted")?;
+    assert_eq!(unused.state(), State::Released);
+    assert_eq!(transfers(&shop).await?, 1);
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_may_come_back_from_the_same_network_of_its_own() -> Result<()> {
+    let shop = slow_shop_behind(TrustedProxies::new(vec!["127.0.0.0/8".parse()?])).await?;
+    let upstream = Upstream::hello().await?;
+    shop.sell(AT, &upstream)?;
+    let customer = customer(&shop, 0, WireVersion::V2);
+    let (_, header) = customer.payment(AT).await?;
+    let from = async |client: &'static str| {
+        let mut request = paid(get(AT), &header);
+        request.headers_mut().insert("x-forwarded-for", client.parse()?);
+        fetch(shop.address, request).await
+    };
+    let transaction = pending(&customer, &from("2001:db8::1").await?)?;
+    mine_all(&shop).await?;
+    // As addresses change for privacy.
+    assert_eq!(settled(&customer, &from("2001:db8::2").await?)?, transaction);
     shop.close().await
 }

@@ -61,7 +61,7 @@ pub(super) fn rows(payments: &[NewPayment]) -> Vec<Row> {
         call: new.call.data.to_vec(),
         valid_before: new.valid_before,
         offer: (new.offer.namespace.clone(), new.offer.name.clone()),
-        fingerprint: new.fingerprint.into(),
+        fingerprint: new.origin.fingerprint.into(),
     };
     payments.iter().map(row).collect()
 }

@@ -111,9 +111,9 @@ fn same_row(record: &PaymentRecord, row: &Row) -> Result<(), String> {
     same(&what, &(record.key, record.payee, record.amount), &(terms.key, terms.payee, terms.amount))?;
     same(&what, &(record.valid_before, &record.offer), &(terms.valid_before, &terms.offer))?;
     same(
-        &format!("{what}: reservation, hold, request, verified block"),
-        &(record.reservation(), record.held_until.0, record.fingerprint, record.verified_block),
-        &(row.reservation, row.held_until, row.fingerprint, row.verified_block),
+        &format!("{what}: reservation, hold, origin, verified block"),
+        &(record.reservation(), record.held_until.0, record.origin, record.verified_block),
+        &(row.reservation, row.held_until, row.origin, row.verified_block),
     )?;
     same(
         &format!("{what}: batch, cap, misses, retry, reason, inclusion"),

@@ -8,7 +8,7 @@ use crate::{
 };
 use alloy_primitives::{Address, B256, Bytes, U256};
 use obol_core::{Amount, ChainId, Exposure, OfferId, PaymentKey, SettlementCall, TransferMethod};
-use obol_ledger::{BatchId, Delivery, Inclusion, Lease, NewPayment, PaymentId, Settler, State};
+use obol_ledger::{BatchId, Delivery, Inclusion, Lease, NewPayment, Origin, PaymentId, Settler, State};
 use std::time::Duration;
 
 const PAYERS: u64 = 2;
@@ -134,15 +134,16 @@ impl Chooser<'_> {
         let (payer, nonce) = (self.draw.below(PAYERS), self.draw.below(NONCES));
         let hold = Duration::from_millis(self.draw.pick(&[0, 2_000, 20_000]).expect("some"));
         let (key, fingerprint) = (key(payer, nonce), word(1 + self.draw.below(REQUESTS)));
+        let origin = Origin { fingerprint, client: word(u64::from(self.draw.percent(15))) };
         let call = Bytes::from(vec![u8::try_from(nonce).expect("few") + u8::from(self.draw.percent(4))]);
         match wish {
             Wish::RecallPayer => Step::RecallPayer { payer: key.payer, fingerprint, hold },
-            Wish::Recall => Step::Recall { key, calls: vec![Bytes::from(vec![99]), call], fingerprint, hold },
-            _ => Step::Reserve { new: Box::new(self.payment(key, nonce, call, fingerprint)), hold },
+            Wish::Recall => Step::Recall { key, calls: vec![Bytes::from(vec![99]), call], origin, hold },
+            _ => Step::Reserve { new: Box::new(self.payment(key, nonce, call, origin)), hold },
         }
     }
 
-    fn payment(&mut self, key: PaymentKey, nonce: u64, data: Bytes, fingerprint: B256) -> NewPayment {
+    fn payment(&mut self, key: PaymentKey, nonce: u64, data: Bytes, origin: Origin) -> NewPayment {
         NewPayment {
             payee: Address::repeat_byte(if self.draw.percent(3) { 0xbb } else { 0xbe }),
             amount: Amount::from(10 + nonce + u64::from(self.draw.percent(3))),
@@ -150,7 +151,7 @@ impl Chooser<'_> {
             // Some end within the time that a sequence spans.
             valid_before: if nonce == 1 { 1_800_000_060 } else { 4_000_000_000 },
             offer: offer(if self.draw.percent(8) { 1 } else { nonce % 2 }),
-            fingerprint,
+            origin,
             balance: Amount::from(if self.draw.percent(20) { 10 + self.draw.below(60) } else { 1_000 }),
             verified_block: self.draw.below(BLOCKS),
             key,

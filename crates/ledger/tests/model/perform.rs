@@ -22,8 +22,8 @@ pub(crate) async fn perform(ledger: &Ledger, step: Step, hold: Option<Hold>) -> 
     let done = |()| (Told::Done, None);
     match step {
         Step::Reserve { new, hold } => ledger.reserve(*new, hold).await.map(reserved),
-        Step::Recall { key, calls, fingerprint, hold } => {
-            ledger.recall(key, calls, fingerprint, hold).await.map(recalled)
+        Step::Recall { key, calls, origin, hold } => {
+            ledger.recall(key, calls, origin, hold).await.map(recalled)
         }
         Step::RecallPayer { payer, fingerprint, hold } => {
             ledger.recall_payer(payer, fingerprint, hold).await.map(recalled)

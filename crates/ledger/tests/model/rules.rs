@@ -4,7 +4,7 @@
 use crate::step::Told;
 use alloy_primitives::{Address, B256, Bytes};
 use obol_core::{Amount, PaymentKey, Reason};
-use obol_ledger::{BatchId, Delivery, Inclusion, NewPayment, PaymentId, Settler, State};
+use obol_ledger::{BatchId, Delivery, Inclusion, NewPayment, Origin, PaymentId, Settler, State};
 use std::{collections::BTreeMap, time::Duration};
 
 /// A line of a payment's story.
@@ -25,7 +25,7 @@ pub(crate) struct Row {
     pub(crate) state: State,
     pub(crate) delivery: Delivery,
     pub(crate) reservation: i64,
-    pub(crate) fingerprint: B256,
+    pub(crate) origin: Origin,
     pub(crate) held_until: i64,
     pub(crate) owner: i64,
     pub(crate) verified_block: u64,
@@ -141,7 +141,7 @@ impl Model {
             state,
             delivery: Delivery::None,
             reservation,
-            fingerprint: new.fingerprint,
+            origin: new.origin,
             held_until,
             owner: self.me().number,
             verified_block: new.verified_block,
@@ -186,8 +186,7 @@ impl Model {
         }
         match row.state {
             State::Reserved | State::Released => {}
-            _ if row.fingerprint == new.fingerprint => return self.redeem(id, until),
-            _ => return Told::Refused(Reason::FingerprintMismatch),
+            _ => return self.come_back(&row, new.origin, until),
         }
         if row.state == State::Reserved {
             self.change(id, |row| (row.state, row.held_until) = (State::Released, 0));
@@ -208,7 +207,7 @@ impl Model {
         self.change(id, |row| {
             (row.state, row.held_until, row.owner) = (State::Reserved, until, owner);
             row.reservation += 1;
-            row.fingerprint = new.fingerprint;
+            row.origin = new.origin;
             row.verified_block = new.verified_block;
             row.reason = None;
         });
@@ -228,19 +227,31 @@ impl Model {
     }
 
     fn entitled(&self, new: &NewPayment) -> Option<PaymentId> {
-        self.entitlement(new.key.payer, new.fingerprint)
+        self.entitlement(new.key.payer, new.origin.fingerprint)
     }
 
     fn entitlement(&self, payer: Address, fingerprint: B256) -> Option<PaymentId> {
         let free = |row: &&Row| {
             row.terms.key.payer == payer
-                && row.fingerprint == fingerprint
+                && row.origin.fingerprint == fingerprint
                 && row.delivery == Delivery::None
                 && (is_owed(row.state) || is_paid(row.state))
                 && row.held_until <= self.now
                 && row.reservation <= 20
         };
         self.rows.iter().find(free).map(|row| row.id)
+    }
+
+    /// With a payment that is owed for: from elsewhere it is only believed while nobody can have
+    /// copied it.
+    fn come_back(&mut self, row: &Row, origin: Origin, until: i64) -> Told {
+        if row.origin.fingerprint != origin.fingerprint {
+            return Told::Refused(Reason::FingerprintMismatch);
+        }
+        if row.state != State::Due && row.origin.client != origin.client {
+            return Told::Refused(Reason::PayerUnproven);
+        }
+        self.redeem(row.id, until)
     }
 
     fn redeem(&mut self, id: PaymentId, until: i64) -> Told {
@@ -286,7 +297,7 @@ impl Model {
         &mut self,
         key: &PaymentKey,
         calls: &[Bytes],
-        fingerprint: B256,
+        origin: Origin,
         hold: Duration,
     ) -> Told {
         let Some(id) = self.find(key) else { return Told::Unknown };
@@ -299,8 +310,7 @@ impl Model {
         }
         match row.state {
             State::Reserved | State::Released => Told::Unknown,
-            _ if row.fingerprint == fingerprint => self.redeem(id, self.now + millis(hold)),
-            _ => Told::Refused(Reason::FingerprintMismatch),
+            _ => self.come_back(&row, origin, self.now + millis(hold)),
         }
     }
 

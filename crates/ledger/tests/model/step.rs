@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256, Bytes};
 use obol_core::{Exposure, PaymentKey, Reason};
-use obol_ledger::{BatchId, Inclusion, Lease, NewPayment, PaymentId, Settler, State};
+use obol_ledger::{BatchId, Inclusion, Lease, NewPayment, Origin, PaymentId, Settler, State};
 use std::{fmt, time::Duration};
 
 /// A hold on a payment, as the model knows it.
@@ -21,7 +21,7 @@ pub(crate) enum Step {
     Recall {
         key: PaymentKey,
         calls: Vec<Bytes>,
-        fingerprint: B256,
+        origin: Origin,
         hold: Duration,
     },
     RecallPayer {
@@ -217,6 +217,10 @@ impl fmt::Display for Step {
     }
 }
 
+fn told(origin: Origin) -> String {
+    format!("{} from {}", short(origin.fingerprint.as_slice()), short(origin.client.as_slice()))
+}
+
 impl Step {
     fn tell_knock(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -230,14 +234,14 @@ impl Step {
                 short(new.payee.as_slice()),
                 new.call.data,
                 new.offer,
-                short(new.fingerprint.as_slice()),
+                told(new.origin),
                 new.verified_block,
             ),
-            Self::Recall { key: known, calls, fingerprint, hold } => write!(
+            Self::Recall { key: known, calls, origin, hold } => write!(
                 f,
                 "recall {} for {hold:?} with calls {calls:?}, request {}",
                 key(known),
-                short(fingerprint.as_slice())
+                told(*origin)
             ),
             Self::RecallPayer { payer, fingerprint, hold } => write!(
                 f,

@@ -259,7 +259,7 @@ impl Model {
     fn apply(&mut self, step: &Step) -> Told {
         match step {
             Step::Reserve { new, hold } => self.reserve(new, *hold),
-            Step::Recall { key, calls, fingerprint, hold } => self.recall(key, calls, *fingerprint, *hold),
+            Step::Recall { key, calls, origin, hold } => self.recall(key, calls, *origin, *hold),
             Step::RecallPayer { payer, fingerprint, hold } => self.recall_payer(*payer, *fingerprint, *hold),
             Step::Release(grip) => self.release(*grip),
             Step::Owe(grip, exposure) => self.owe(*grip, *exposure),

@@ -40,6 +40,7 @@ impl Recall {
             | Reason::TooManyAttempts
             | Reason::TermsChanged
             | Reason::FingerprintMismatch
+            | Reason::PayerUnproven
             | Reason::SettlementFailed
             | Reason::InFlight
             | Reason::SettlementPending
