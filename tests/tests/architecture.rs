@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -27,6 +27,7 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Package {
     name: String,
+    manifest_path: PathBuf,
     dependencies: Vec<Dependency>,
 }
 
@@ -53,9 +54,12 @@ fn cargo(args: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+fn metadata() -> Result<Metadata> {
+    Ok(serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1", "--offline"])?)?)
+}
+
 fn declared() -> Result<Declared> {
-    let metadata: Metadata =
-        serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1", "--offline"])?)?;
+    let metadata = metadata()?;
     let needs = |package: &Package| {
         let own = package.dependencies.iter().filter(|dependency| dependency.kind.is_none());
         own.map(|dependency| dependency.name.clone()).collect()
@@ -81,6 +85,40 @@ fn below(declared: &Declared, crate_name: &str) -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// The text of all sources below a folder.
+fn sources(folder: &Path) -> Result<String> {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() && !path.ends_with("target") {
+            all.push_str(&sources(&path)?);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            all.push_str(&std::fs::read_to_string(path)?);
+        }
+    }
+    Ok(all)
+}
+
+#[test]
+fn every_crate_uses_what_it_declares() -> Result<()> {
+    let mut unused = Vec::new();
+    for package in metadata()?.packages {
+        let folder = package.manifest_path.parent().context("a manifest has a folder")?;
+        let (own, all) = (sources(&folder.join("src"))?, sources(folder)?);
+        for Dependency { name, kind } in package.dependencies {
+            let named = [format!("{}::", name.replace('-', "_")), format!("use {};", name.replace('-', "_"))];
+            let text = if kind.is_none() { &own } else { &all };
+            // Its features are passed on: that is its use.
+            let passed_on = (package.name.as_str(), name.as_str()) == ("obol", "obol-stop");
+            if !passed_on && !named.iter().any(|named| text.contains(named)) {
+                unused.push(format!("{}: {name}", package.name));
+            }
+        }
+    }
+    assert!(unused.is_empty(), "{unused:#?}");
+    Ok(())
 }
 
 #[test]

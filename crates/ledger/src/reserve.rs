@@ -80,8 +80,10 @@ fn again(
     }
     match answer_known(txn, known, new.origin, held_until)? {
         Known::Answered(answer) => Ok(answer),
-        Known::Free(released) if released.state() == State::Released => retry(txn, released, new, held_until),
-        Known::Free(expired) => match txn.follow::<Release>(expired, "the hold ran out", unhold)? {
+        Known::Free(released) if released.state() == State::Released => {
+            retry(txn, *released, new, held_until)
+        }
+        Known::Free(expired) => match txn.follow::<Release>(*expired, "the hold ran out", unhold)? {
             Ok(released) => retry(txn, released, new, held_until),
             Err(_) => refuse(Reason::InFlight, "another request holds this payment"),
         },
@@ -92,7 +94,7 @@ fn again(
 pub(crate) enum Known {
     Answered(Reservation),
     /// Nobody holds it and nothing is owed for it: it may be reserved again.
-    Free(PaymentRecord),
+    Free(Box<PaymentRecord>),
 }
 
 /// The caller has shown that it has the payment, not only its nonce.
@@ -110,7 +112,7 @@ pub(crate) fn answer_known(
         (_, Delivery::Started) => refuse(Reason::InFlight, "its response is being sent"),
         (State::Failed, _) => refuse(Reason::SettlementFailed, known.reason.unwrap_or_default()),
         (_, Delivery::None) if held => refuse(Reason::InFlight, "another request holds this payment"),
-        (State::Reserved | State::Released, Delivery::None) => return Ok(Known::Free(known)),
+        (State::Reserved | State::Released, Delivery::None) => return Ok(Known::Free(Box::new(known))),
         (
             State::Due | State::Submitting | State::Submitted | State::Included | State::Settled,
             Delivery::None,
