@@ -131,20 +131,47 @@ impl Ledger {
                 if !held.holds(&record) || record.delivery != Delivery::None {
                     return Ok(record);
                 }
-                if record.batch.is_none() {
-                    let unhold = |record: &mut PaymentRecord| {
-                        record.held_until = Timestamp(0);
-                        record.reason = Some(why.clone());
-                    };
-                    match txn.follow::<Forgo>(record, &why, unhold)? {
-                        Ok(released) => return Ok(released),
-                        Err(record) => return txn.amend(record, &why, |r| r.held_until = Timestamp(0)),
-                    }
-                }
-                txn.amend(record, &why, |record| record.held_until = Timestamp(0))
+                let_go(txn, record, &why)
             })
             .await
     }
+
+    /// As [`Self::let_go`], for a response whose first byte was allowed and never left.
+    pub async fn undeliver(
+        &self,
+        held: Held<held::Delivering>,
+        why: impl Into<String>,
+    ) -> Result<(), LedgerError> {
+        let why = why.into();
+        self.writer
+            .write(Op::LetGo, move |txn| {
+                let record = load(txn, &held)?;
+                if held.holds(&record) && record.delivery == Delivery::Started {
+                    let record = txn.amend(record, &why, |record| record.delivery = Delivery::None)?;
+                    let_go(txn, record, &why)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// Nothing of it is delivered: without a transaction nothing is owed either.
+fn let_go(txn: &Txn<'_>, record: PaymentRecord, why: &str) -> Result<PaymentRecord, LedgerError> {
+    let record = match record.batch {
+        Some(_) => record,
+        None => {
+            let released = txn.follow::<Forgo>(record, why, |record| {
+                record.held_until = Timestamp(0);
+                record.reason = Some(why.to_owned());
+            })?;
+            match released {
+                Ok(released) => return Ok(released),
+                Err(record) => record,
+            }
+        }
+    };
+    txn.amend(record, why, |record| record.held_until = Timestamp(0))
 }
 
 fn load<S>(txn: &Txn<'_>, held: &Held<S>) -> Result<PaymentRecord, LedgerError> {

@@ -46,6 +46,14 @@ impl Delivery {
         Self { body, note: None }
     }
 
+    /// The client had left before anything was sent.
+    pub(crate) async fn take_back(mut self) {
+        let Some(Note { ledger, held }) = self.note.take() else { return };
+        if let Err(error) = ledger.undeliver(held, "the client left before its first byte").await {
+            tracing::debug!(%error, "what was not delivered stands as if it was");
+        }
+    }
+
     /// The response is not waited for by its last write: nobody's answer depends on it.
     fn end(&mut self, how: &'static str) {
         let Some(Note { ledger, held }) = self.note.take() else { return };

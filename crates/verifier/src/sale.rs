@@ -406,8 +406,12 @@ impl Sale {
         answer::give_receipt(&mut head.headers, &receipt, self.version, &self.shared.registry);
         let delivery = Delivery::new(body, self.shared.ledger.clone(), held);
         obol_stop::reach("client.first-byte");
-        // Refused when the client has left: dropping the body then notes the delivery's end.
-        drop(reply.send(Response::from_parts(head, GateBody::Upstream(delivery))));
+        // Refused when the client has left meanwhile.
+        if let Err(unsent) = reply.send(Response::from_parts(head, GateBody::Upstream(delivery)))
+            && let GateBody::Upstream(delivery) = unsent.into_body()
+        {
+            delivery.take_back().await;
+        }
     }
 }
 

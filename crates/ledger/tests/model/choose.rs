@@ -172,6 +172,7 @@ impl Chooser<'_> {
             },
             Hold::Owed(_) if self.draw.percent(60) => Step::StartDelivery(grip),
             Hold::Owed(_) => Step::LetGo(grip),
+            Hold::Delivering(_) if self.draw.percent(15) => Step::Undeliver(grip),
             Hold::Delivering(_) => Step::FinishDelivery(grip),
         };
         Some((step, Some(hold)))

@@ -123,6 +123,14 @@ impl Model {
         Told::Left(self.row(grip.id).state)
     }
 
+    pub(crate) fn undeliver(&mut self, grip: Grip) -> Told {
+        if self.held(grip).is_some_and(|row| row.delivery == Delivery::Started) {
+            self.change(grip.id, |row| row.delivery = Delivery::None);
+            self.let_go(grip);
+        }
+        Told::Done
+    }
+
     pub(crate) fn earnings(&self) -> BTreeMap<Line, Earned> {
         let mut lines: BTreeMap<_, Earned> = BTreeMap::new();
         for row in self.rows.iter().filter(|row| is_paid(row.state)) {

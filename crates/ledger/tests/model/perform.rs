@@ -80,6 +80,9 @@ async fn hold_step(ledger: &Ledger, step: Step, hold: Option<Hold>) -> Result<An
         (Step::LetGo(_), Some(Hold::Owed(held))) => {
             ledger.let_go(held, WHY).await.map(|record| (Told::Left(record.state()), None))
         }
+        (Step::Undeliver(_), Some(Hold::Delivering(held))) => {
+            ledger.undeliver(held, WHY).await.map(|()| (Told::Done, None))
+        }
         (Step::FinishDelivery(_), Some(Hold::Delivering(held))) => {
             ledger.finish_delivery(held, WHY).await.map(|()| (Told::Done, None))
         }

@@ -35,6 +35,7 @@ pub(crate) enum Step {
     StartDelivery(Grip),
     FinishDelivery(Grip),
     LetGo(Grip),
+    Undeliver(Grip),
     Lease {
         settler: Settler,
         ttl: Duration,
@@ -183,7 +184,8 @@ impl fmt::Display for Step {
             | Self::Waive(_)
             | Self::StartDelivery(_)
             | Self::FinishDelivery(_)
-            | Self::LetGo(_) => self.tell_use(f),
+            | Self::LetGo(_)
+            | Self::Undeliver(_) => self.tell_use(f),
             Self::Lease { settler, ttl } => write!(f, "lease chain {} for {ttl:?}", settler.chain),
             Self::EndLease(lease) => write!(f, "end epoch {} of chain {}", lease.epoch, lease.settler.chain),
             Self::StoreBatch { lease, nonce, payments, .. } => write!(
@@ -266,6 +268,7 @@ impl Step {
             Self::StartDelivery(grip) => write!(f, "start the delivery of {grip}"),
             Self::FinishDelivery(grip) => write!(f, "finish the delivery of {grip}"),
             Self::LetGo(grip) => write!(f, "let {grip} go"),
+            Self::Undeliver(grip) => write!(f, "take back the delivery of {grip}"),
             _ => Ok(()),
         }
     }

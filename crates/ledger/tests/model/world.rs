@@ -267,6 +267,7 @@ impl Model {
             Step::StartDelivery(grip) => self.start_delivery(*grip),
             Step::FinishDelivery(grip) => self.finish_delivery(*grip),
             Step::LetGo(grip) => self.let_go(*grip),
+            Step::Undeliver(grip) => self.undeliver(*grip),
             Step::Lease { settler, ttl } => self.lease(*settler, *ttl),
             Step::EndLease(lease) => self.end_lease(*lease),
             Step::StoreBatch { lease, nonce, payments, .. } => self.store_batch(*lease, *nonce, payments),
