@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use obol_devchain::{CHAIN, Devchain, Options, USDC};
 use serde_json::Value;
 use std::{
+    collections::HashSet,
     fs,
     io::{BufRead, BufReader},
     path::Path,
@@ -163,15 +164,25 @@ fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
             4,
             &["--rpc", "unknown chain \"atlantis\"", "base-sepolia"],
         ),
-        (verifier(&[("--rpc", "http://127.0.0.1:1")]), 4, &["<chain>=<URL>"]),
+        (verifier(&[("--rpc", "http://127.0.0.1:1")]), 4, &["--rpc", "<chain>=<URL>"]),
+        (verifier(&[("--rpc", "base-sepolia=127.0.0.1:1")]), 4, &["--rpc", "http://"]),
         (verifier(&[("--offers", &nowhere)]), 4, &["--offers", "is not a folder"]),
         (verifier(&[("--settler-key-file", &nowhere)]), 4, &["--settler-key-file", "No such file"]),
-        (verifier(&[("--settler-key-file", &bad_key)]), 4, &["--settler-key-file", "not 32 bytes in hex"]),
+        (
+            verifier(&[("--settler-key-file", &bad_key)]),
+            4,
+            &["--settler-key-file", "bad.key", "not 32 bytes in hex", "64 hex digits"],
+        ),
         (verifier(&[("--ledger", &notes)]), 4, &["--ledger", "not a database"]),
         (verifier(&[("--chains", &chains)]), 4, &["chains.yaml", "chains[0]", "eip155:1x"]),
-        (verifier(&[("--listen", "nonsense")]), 2, &["--listen", "nonsense"]),
-        (verifier(&[("--settle-budget", "0")]), 2, &["--settle-budget", "1..=600"]),
-        (verifier(&[("--allow-payee", "0x12")]), 2, &["--allow-payee", "checksum"]),
+        (verifier(&[("--ledger", &offers)]), 4, &["--ledger", "is a folder"]),
+        (verifier(&[("--listen", "nonsense")]), 4, &["--listen", "nonsense", "127.0.0.1:8080"]),
+        (verifier(&[("--admin-listen", "127.0.0.1:8080")]), 4, &["--admin-listen", "--listen"]),
+        (verifier(&[("--settle-budget", "0")]), 4, &["--settle-budget", "from 1 to 600"]),
+        (verifier(&[("--allow-payee", "0x12")]), 4, &["--allow-payee", "checksum"]),
+        (verifier(&[("--no-such-flag", "1")]), 2, &["--no-such-flag"]),
+        (words("chains list --log inof"), 4, &["--log", "\"inof\" is not a level"]),
+        (words("chains list --log-format xml"), 4, &["--log-format", "text nor json"]),
         (words(&format!("ledger list --ledger {nowhere}")), 4, &["--ledger", "nowhere"]),
         (words(&format!("ledger show --ledger {nowhere} 1")), 4, &["nowhere"]),
         (words("chains check --rpc base=http://127.0.0.1:1"), 3, &["checks failed"]),
@@ -185,6 +196,41 @@ fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
         }
         ensure!(!error.contains("panicked"), "{args:?}: {error}");
     }
+    Ok(())
+}
+
+#[test]
+fn every_fault_of_the_settings_is_told_at_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let wrong: [&[&str]; 2] = [
+        &["--listen", "8080", "--rpc", "atlantis=http://127.0.0.1:1", "--log", "loud", "--max-gas", "many"],
+        &["--print-config", "--offers", "nowhere", "--ledger", "no/obol.db", "--log-format", "xml"],
+    ];
+    for args in wrong {
+        let output = obol()
+            .arg("verifier")
+            .args(args)
+            .current_dir(folder.path())
+            .env("OBOL_CLOCK_SKEW", "301")
+            .env("OBOL_TRUSTED_PROXY", "10.0.0.0/8 proxy")
+            .output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(4), &b""[..]), "{error}");
+        let faults: Vec<_> = error.lines().collect();
+        ensure!(faults.iter().all(|fault| fault.starts_with("obol: --")), "{error}");
+        let given = args.iter().filter(|arg| arg.starts_with("--") && **arg != "--print-config");
+        let required = ["--offers", "--ledger", "--rpc", "--settler-key-file"];
+        let from_environment = ["--clock-skew (OBOL_CLOCK_SKEW)", "--trusted-proxy (OBOL_TRUSTED_PROXY)"];
+        let expected: HashSet<_> = given.copied().chain(required).chain(from_environment).collect();
+        let told: HashSet<_> = faults
+            .iter()
+            .filter_map(|fault| fault.strip_prefix("obol: ").and_then(|fault| fault.split_once(": ")))
+            .map(|(flag, _)| flag)
+            .collect();
+        assert_eq!(told, expected, "{error}");
+        assert_eq!(faults.len(), expected.len(), "{error}");
+    }
+    ensure!(fs::read_dir(folder.path())?.next().is_none(), "a refused start leaves nothing behind");
     Ok(())
 }
 
@@ -229,14 +275,19 @@ fn a_port_that_is_taken_is_named_with_its_flag() -> Result<()> {
 fn the_settings_in_force_are_shown_without_secrets() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let key = settler_key(folder.path())?;
+    fs::create_dir(folder.path().join("offers"))?;
     let output = obol()
         .args(["verifier", "--print-config", "--offers", "offers", "--ledger", "ledger.db"])
+        .args(["--log", "warn,obol=debug"])
+        .current_dir(folder.path())
         .args(["--rpc", "base-sepolia=https://user:secret@rpc.example/v2/sesame?key=sesame"])
         .args(["--settler-key-file", &key])
         .env("OBOL_CLOCK_SKEW", "7")
         .output()?;
     let config = json(&output)?;
     assert_eq!(config["clock_skew"], 7);
+    assert_eq!((&config["log"], &config["log_format"]), (&"warn,obol=debug".into(), &"text".into()));
+    ensure!(!folder.path().join("ledger.db").exists(), "showing makes no ledger");
     assert_eq!(config["rpc"]["eip155:84532"], "https://rpc.example/[hidden]");
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(
