@@ -68,6 +68,16 @@ fn the_demo_sells_twice_and_says_so_in_one_document() -> Result<()> {
 fn reads_back(ledger: &str) -> Result<()> {
     let listed = json(&run(&["ledger", "list", "--ledger", ledger, "--output", "json"])?)?;
     assert_eq!(listed.as_array().map(Vec::len), Some(2));
+    for (filter, expected) in [
+        (&["--state", "included", "--state", "settled"][..], 2),
+        (&["--offer", "demo/demo-hello"], 2),
+        (&["--state", "failed"], 0),
+        (&["--state", "settled", "--offer", "demo/other"], 0),
+    ] {
+        let listed =
+            run(&[&["ledger", "list", "--ledger", ledger, "--output", "json"][..], filter].concat())?;
+        assert_eq!(json(&listed)?.as_array().map(Vec::len), Some(expected), "{filter:?}");
+    }
     let shown = json(&run(&["ledger", "show", "--ledger", ledger, "1", "--output", "json"])?)?;
     let events = shown["events"].as_array().context("events")?;
     let states: Vec<_> = events.iter().filter_map(|event| event["to"].as_str()).collect();
@@ -185,6 +195,8 @@ fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
         (words("chains list --log-format xml"), 4, &["--log-format", "text nor json"]),
         (words(&format!("ledger list --ledger {nowhere}")), 4, &["--ledger", "nowhere"]),
         (words(&format!("ledger show --ledger {nowhere} 1")), 4, &["nowhere"]),
+        (words("ledger list --ledger x --state sold"), 2, &["--state", "reserved", "settled", "waived"]),
+        (words("ledger list --ledger x --offer hello"), 2, &["--offer", "default/hello"]),
         (words("chains check --rpc base=http://127.0.0.1:1"), 3, &["checks failed"]),
     ];
     for (args, code, expected) in cases {

@@ -23,39 +23,6 @@ pub(super) fn open(source: &Source) -> Result<(Ledger, Registry), Failure> {
     Ok((ledger, registry))
 }
 
-pub(super) async fn list(source: &Source, limit: u32, output: Output) -> Result<(), Failure> {
-    let (ledger, registry) = open(source)?;
-    let records = ledger.newest(limit).await?;
-    match output {
-        Output::Json => {
-            let views: Vec<_> = records.iter().map(|record| PaymentView::new(record, &registry)).collect();
-            output::print_json(&views);
-        }
-        Output::Table => output::print(&payments_table(&records, &registry).render()),
-    }
-    Ok(())
-}
-
-fn payments_table(records: &[PaymentRecord], registry: &Registry) -> Table {
-    let mut table =
-        Table::new(["ID", "WHEN", "OFFER", "AMOUNT", "CHAIN", "PAYER", "STATE", "DELIVERY", "TRANSACTION"]);
-    for record in records {
-        let key = &record.key;
-        table.row([
-            record.id.0.to_string(),
-            output::time(record.created_at.seconds()),
-            record.offer.to_string(),
-            human(registry, key.chain, key.asset, record.amount),
-            key.chain.to_string(),
-            key.payer.to_checksum(None),
-            record.state().to_string(),
-            record.delivery.to_string(),
-            record.inclusion.map_or_else(|| "-".to_owned(), |at| at.tx.to_string()),
-        ]);
-    }
-    table
-}
-
 pub(super) async fn show(source: &Source, payment: &str, output: Output) -> Result<(), Failure> {
     let (ledger, registry) = open(source)?;
     let found = match (payment.parse::<i64>(), payment.parse()) {
