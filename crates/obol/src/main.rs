@@ -9,6 +9,7 @@ mod exit;
 mod faults;
 mod ledger;
 mod logging;
+mod open_files;
 mod output;
 #[cfg(test)]
 mod reference;

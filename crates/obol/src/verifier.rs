@@ -7,7 +7,7 @@ use crate::{
     exit::Failure,
     faults::Faults,
     logging::Logging,
-    output,
+    open_files, output,
     seller::{Seller, Setup, process_name},
     signals,
 };
@@ -15,7 +15,7 @@ pub(crate) use args::VerifierArgs;
 #[cfg(test)]
 pub(crate) use args::REQUIRED;
 use obol_ledger::{Clock, Ledger, Place};
-use obol_verifier::{Limits, TrustedProxies};
+use obol_verifier::TrustedProxies;
 use settings::Settings;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -26,6 +26,7 @@ pub(crate) async fn run(args: VerifierArgs, logging: Logging, faults: Faults) ->
     if only_shown {
         return show(&settings);
     }
+    open_files::raise(settings.limits.connections, settings.max_requests);
     let ledger = Ledger::open(&Place::File(&settings.ledger), Clock::System, process_name())
         .map_err(|error| Failure::config(format!("--ledger: {error}")))?;
     let listener = bind("--listen", settings.listen).await?;
@@ -45,7 +46,7 @@ pub(crate) async fn run(args: VerifierArgs, logging: Logging, faults: Faults) ->
         payees: (!settings.payees.is_empty()).then(|| settings.payees.into_iter().collect()),
         factories: settings.factories,
         max_sales: settings.max_requests,
-        limits: Limits::default(),
+        limits: settings.limits,
     })?;
     signals::stop_requested().await;
     tracing::info!("stopping: responses and settlements finish first");

@@ -263,6 +263,50 @@ fn without_npm_and_anvil_the_demo_says_what_to_install() -> Result<()> {
     Ok(())
 }
 
+/// Of a running verifier that was started by a shell with these limits: its log up to the line
+/// that says that it sells, and its limit of open files as the kernel has it.
+#[cfg(target_os = "linux")]
+fn started_with_limits(limits: &str, flags: &[&str]) -> Result<(String, String)> {
+    let folder = tempfile::tempdir()?;
+    let key = settler_key(folder.path())?;
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("{limits}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_obol"), "verifier"])
+        .args(["--rpc", "base-sepolia=http://127.0.0.1:1", "--settler-key-file", &key])
+        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--ledger", "ledger.db"])
+        .args(["--offers", "."])
+        .args(flags)
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map(Running)?;
+    let mut log = String::new();
+    for line in BufReader::new(child.0.stderr.take().context("stderr")?).lines() {
+        let line = line?;
+        log.push_str(&format!("{line}\n"));
+        if line.contains("selling") {
+            break;
+        }
+    }
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.0.id()))?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).context("no limit")?;
+    let soft = line.split_whitespace().nth(3).context("no number")?;
+    Ok((log, soft.to_owned()))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_verifier_takes_the_files_that_it_may_have_and_says_when_they_are_too_few() -> Result<()> {
+    let few = "ulimit -Sn 300; ulimit -Hn 1000";
+    let (log, soft) = started_with_limits(few, &["--max-connections", "800", "--max-requests", "10"])?;
+    assert_eq!(soft, "1000", "{log}");
+    ensure!(log.contains("1000 files may be open") && log.contains("--max-connections (800)"), "{log}");
+    let (log, soft) = started_with_limits(few, &["--max-connections", "500", "--max-requests", "10"])?;
+    assert_eq!(soft, "1000", "{log}");
+    ensure!(!log.contains("files may be open"), "{log}");
+    Ok(())
+}
+
 #[test]
 fn a_port_that_is_taken_is_named_with_its_flag() -> Result<()> {
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0))?;

@@ -3,6 +3,7 @@
 
 use clap::Args;
 use obol_facilitator::GasCeilings;
+use obol_verifier::Limits;
 use std::path::PathBuf;
 
 const USAGE: &str =
@@ -95,6 +96,10 @@ pub(crate) struct VerifierArgs {
     /// Paid requests that may be on their way at once; above it buyers get 503.
     #[arg(long, env = "OBOL_MAX_REQUESTS", default_value = "4096", value_name = "N")]
     pub(super) max_requests: String,
+    /// Connections of buyers that may be open at once; above it new ones wait.
+    #[arg(long, env = "OBOL_MAX_CONNECTIONS", default_value_t = Limits::default().connections.to_string(),
+          value_name = "N")]
+    pub(super) max_connections: String,
     /// Show the settings in force, secrets hidden, and exit.
     #[arg(long)]
     pub(super) print_config: bool,

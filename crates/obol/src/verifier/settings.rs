@@ -12,7 +12,7 @@ use alloy_primitives::Address;
 use obol_core::Registry;
 use obol_evm::Key;
 use obol_facilitator::{GasCeilings, Timing};
-use obol_verifier::Network;
+use obol_verifier::{Limits, Network};
 use serde_json::json;
 use std::{
     fs::{self, File},
@@ -42,6 +42,7 @@ pub(super) struct Settings {
     pub(super) timing: Timing,
     pub(super) gas: GasCeilings,
     pub(super) max_requests: usize,
+    pub(super) limits: Limits,
     pub(super) logging: Logging,
 }
 
@@ -84,6 +85,7 @@ impl Settings {
             "max_deploy_gas": self.gas.per_deployment,
             "max_l1_fee": self.gas.l1_fee_per_payment.to_string(),
             "max_requests": self.max_requests,
+            "max_connections": self.limits.connections,
             "log": self.logging.filter(),
             "log_format": self.logging.format(),
         })
@@ -116,6 +118,7 @@ fn sift(args: VerifierArgs, logging: Logging, faults: &mut Faults) -> Option<Set
     let timing = timing(&args, faults);
     let gas = gas(&args, faults);
     let max_requests = faults.sift("--max-requests", number(&args.max_requests, 1..=100_000));
+    let limits = limits(&args, faults);
     Some(Settings {
         offers: offers?,
         listen: listen?,
@@ -132,6 +135,7 @@ fn sift(args: VerifierArgs, logging: Logging, faults: &mut Faults) -> Option<Set
         timing: timing?,
         gas: gas?,
         max_requests: max_requests?,
+        limits: limits?,
         logging,
     })
 }
@@ -162,6 +166,11 @@ fn gas(args: &VerifierArgs, faults: &mut Faults) -> Option<GasCeilings> {
         per_deployment: per_deployment?,
         l1_fee_per_payment: l1_fee_per_payment?,
     })
+}
+
+fn limits(args: &VerifierArgs, faults: &mut Faults) -> Option<Limits> {
+    let connections = faults.sift("--max-connections", number(&args.max_connections, 1..=1_000_000));
+    Some(Limits { connections: connections?, ..Limits::default() })
 }
 
 fn seconds(flag: &str, text: &str, range: RangeInclusive<u64>, faults: &mut Faults) -> Option<Duration> {
