@@ -8,6 +8,7 @@ use std::{
     collections::HashSet,
     fs,
     io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -190,6 +191,8 @@ fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
         (verifier(&[("--admin-listen", "127.0.0.1:8080")]), 4, &["--admin-listen", "--listen"]),
         (verifier(&[("--settle-budget", "0")]), 4, &["--settle-budget", "from 1 to 600"]),
         (verifier(&[("--allow-payee", "0x12")]), 4, &["--allow-payee", "checksum"]),
+        (verifier(&[("--trusted-proxy", "0.0.0.0/0")]), 4, &["--trusted-proxy", "everybody"]),
+        (verifier(&[("--stop-grace", "1m")]), 4, &["--stop-grace", "from 0 to 3600"]),
         (verifier(&[("--no-such-flag", "1")]), 2, &["--no-such-flag"]),
         (words("chains list --log inof"), 4, &["--log", "\"inof\" is not a level"]),
         (words("chains list --log-format xml"), 4, &["--log-format", "text nor json"]),
@@ -350,6 +353,24 @@ fn the_settings_in_force_are_shown_without_secrets() -> Result<()> {
         !text.contains("sesame") && !text.contains("secret") && !text.contains(&"11".repeat(32)),
         "{text}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_settler_key_that_others_can_read_is_warned_of() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let key = settler_key(folder.path())?;
+    for (mode, warns) in [(0o600, false), (0o640, true), (0o604, true)] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode))?;
+        let output = obol()
+            .args(["verifier", "--print-config", "--offers", ".", "--ledger", "ledger.db"])
+            .args(["--rpc", "base-sepolia=http://127.0.0.1:1", "--settler-key-file", &key])
+            .current_dir(folder.path())
+            .output()?;
+        let log = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{log}");
+        assert_eq!(log.contains(&format!("chmod 600 {key}")), warns, "{mode:o}: {log}");
+    }
     Ok(())
 }
 

@@ -100,6 +100,9 @@ pub(crate) struct VerifierArgs {
     #[arg(long, env = "OBOL_MAX_CONNECTIONS", default_value_t = Limits::default().connections.to_string(),
           value_name = "N")]
     pub(super) max_connections: String,
+    /// Seconds that responses and sales may take to end when the verifier is told to stop.
+    #[arg(long, env = "OBOL_STOP_GRACE", default_value = "30", value_name = "SECONDS")]
+    pub(super) stop_grace: String,
     /// Show the settings in force, secrets hidden, and exit.
     #[arg(long)]
     pub(super) print_config: bool,

@@ -86,6 +86,7 @@ impl Settings {
             "max_l1_fee": self.gas.l1_fee_per_payment.to_string(),
             "max_requests": self.max_requests,
             "max_connections": self.limits.connections,
+            "stop_grace": self.limits.grace.as_secs(),
             "log": self.logging.filter(),
             "log_format": self.logging.format(),
         })
@@ -170,7 +171,8 @@ fn gas(args: &VerifierArgs, faults: &mut Faults) -> Option<GasCeilings> {
 
 fn limits(args: &VerifierArgs, faults: &mut Faults) -> Option<Limits> {
     let connections = faults.sift("--max-connections", number(&args.max_connections, 1..=1_000_000));
-    Some(Limits { connections: connections?, ..Limits::default() })
+    let grace = seconds("--stop-grace", &args.stop_grace, 0..=3_600, faults);
+    Some(Limits { connections: connections?, grace: grace?, ..Limits::default() })
 }
 
 fn seconds(flag: &str, text: &str, range: RangeInclusive<u64>, faults: &mut Faults) -> Option<Duration> {
