@@ -9,10 +9,15 @@ use crate::{
     exit::Failure,
     output::{self, Output},
     signals,
+    verifier::bind,
 };
 use clap::Args;
 use obol_devchain::{Devchain, Mining, Options, provision};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -93,6 +98,10 @@ async fn show(args: DemoArgs) -> Result<(), Failure> {
 }
 
 async fn start_chain(port: Option<u16>) -> Result<Devchain, Failure> {
+    if let Some(port) = port {
+        // Anvil would end with words that name no flag.
+        drop(bind("--rpc-port", SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?);
+    }
     say("A local chain: anvil as Base Sepolia (eip155:84532), with Circle's USDC");
     let tools = provision(&mut |line| say(&format!("  {line}"))).await.map_err(Failure::unavailable)?;
     Devchain::start_with(&tools, Options { port, mining: Mining::Interval(BLOCK) })

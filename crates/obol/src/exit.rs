@@ -78,12 +78,3 @@ impl From<obol_ledger::LedgerError> for Failure {
         Self::failed(error)
     }
 }
-
-impl From<obol_facilitator::AuditError> for Failure {
-    fn from(error: obol_facilitator::AuditError) -> Self {
-        match error {
-            obol_facilitator::AuditError::Ledger(error) => Self::failed(error),
-            other => Self::unavailable(other),
-        }
-    }
-}

@@ -11,9 +11,9 @@ use crate::{
     seller::{Seller, Setup, process_name},
     signals,
 };
-pub(crate) use args::VerifierArgs;
 #[cfg(test)]
 pub(crate) use args::REQUIRED;
+pub(crate) use args::VerifierArgs;
 use obol_ledger::{Clock, Ledger, Place};
 use obol_verifier::TrustedProxies;
 use settings::Settings;
@@ -63,6 +63,8 @@ fn show(settings: &Settings) -> Result<(), Failure> {
 
 pub(crate) async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::unavailable(format!("{flag}: cannot listen on {address}: {error}; give another address"))
+        Failure::unavailable(format!(
+            "{flag}: cannot listen on {address}: {error}; stop what listens there, or give another"
+        ))
     })
 }

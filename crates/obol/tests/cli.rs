@@ -95,6 +95,11 @@ fn reads_back(ledger: &str) -> Result<()> {
     for line in lines.lines() {
         assert_eq!(serde_json::from_str::<Value>(line)?["amount"], "10000");
     }
+    let nowhere = "base-sepolia=http://127.0.0.1:1";
+    let unreached = run(&["ledger", "verify", "--ledger", ledger, "--rpc", nowhere])?;
+    let error = String::from_utf8_lossy(&unreached.stderr);
+    assert_eq!(unreached.status.code(), Some(5), "{error}");
+    ensure!(error.contains("--rpc: base-sepolia: http://127.0.0.1:1") && error.contains("no answer"), "{error}");
     Ok(())
 }
 
@@ -196,7 +201,7 @@ fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
         (verifier(&[("--no-such-flag", "1")]), 2, &["--no-such-flag"]),
         (words("chains list --log inof"), 4, &["--log", "\"inof\" is not a level"]),
         (words("chains list --log-format xml"), 4, &["--log-format", "text nor json"]),
-        (words(&format!("ledger list --ledger {nowhere}")), 4, &["--ledger", "nowhere"]),
+        (words(&format!("ledger list --ledger {nowhere}")), 4, &["--ledger", "there is no file", "nowhere"]),
         (words(&format!("ledger show --ledger {nowhere} 1")), 4, &["nowhere"]),
         (words("ledger list --ledger x --state sold"), 2, &["--state", "reserved", "settled", "waived"]),
         (words("ledger list --ledger x --offer hello"), 2, &["--offer", "default/hello"]),
@@ -327,6 +332,17 @@ fn a_port_that_is_taken_is_named_with_its_flag() -> Result<()> {
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{error}");
     ensure!(error.contains("--listen") && error.contains(&address), "{error}");
+    Ok(())
+}
+
+#[test]
+fn the_demo_names_the_flag_of_a_port_that_is_taken() -> Result<()> {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    let port = taken.local_addr()?.port().to_string();
+    let output = run(&["demo", "--chain-only", "--rpc-port", &port])?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{error}");
+    ensure!(error.contains("--rpc-port") && error.contains(&port), "{error}");
     Ok(())
 }
 

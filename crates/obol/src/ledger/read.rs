@@ -18,8 +18,15 @@ const PAGE: u32 = 1_000;
 
 pub(super) fn open(source: &Source) -> Result<(Ledger, Registry), Failure> {
     let registry = chains_file::registry(source.chains.as_deref())?;
-    let ledger = Ledger::open_read_only(&source.ledger)
-        .map_err(|error| Failure::config(format!("--ledger: {error}")))?;
+    let file = &source.ledger;
+    if !file.is_file() {
+        return Err(Failure::config(format!(
+            "--ledger: there is no file {}; name the ledger that the verifier was started with, which makes it",
+            file.display()
+        )));
+    }
+    let ledger =
+        Ledger::open_read_only(file).map_err(|error| Failure::config(format!("--ledger: {error}")))?;
     Ok((ledger, registry))
 }
 
