@@ -205,7 +205,7 @@ fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
         (words(&format!("ledger show --ledger {nowhere} 1")), 4, &["nowhere"]),
         (words("ledger list --ledger x --state sold"), 2, &["--state", "reserved", "settled", "waived"]),
         (words("ledger list --ledger x --offer hello"), 2, &["--offer", "default/hello"]),
-        (words("chains check --rpc base=http://127.0.0.1:1"), 3, &["checks failed"]),
+        (words("chains check --rpc base=http://127.0.0.1:1"), 5, &["had no answer", "--rpc"]),
     ];
     for (args, code, expected) in cases {
         let output = obol().args(&args).output()?;
@@ -397,16 +397,17 @@ async fn the_known_assets_are_held_against_a_chain() -> Result<()> {
     let output = run(&["chains", "check", "--rpc", &rpc, "--output", "json"])?;
     let checks = json(&output)?;
     let of = |symbol: &str| {
-        checks
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|check| check["asset"] == symbol)
-            .map(|check| check["ok"].clone())
+        let mut checks = checks.as_array().into_iter().flatten();
+        let check = checks.find(|check| check["asset"] == symbol).context("no such asset")?;
+        anyhow::Ok((check["ok"].clone(), check["absent"].clone()))
     };
-    assert_eq!((of("USDC"), of("OBOL")), (Some(true.into()), Some(false.into())));
-    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(of("USDC")?, (true.into(), false.into()));
+    assert_eq!(of("OBOL")?, (false.into(), true.into()), "the local chain has USDC alone");
+    assert_eq!(output.status.code(), Some(0));
+    let nowhere = run(&["chains", "check", "--rpc", &rpc, "--rpc", "base=http://127.0.0.1:1"])?;
+    assert_eq!(nowhere.status.code(), Some(5), "{nowhere:?}");
     let wrong = run(&["chains", "check", "--rpc", &format!("base={}", chain.url())])?;
+    assert_eq!(wrong.status.code(), Some(3));
     let table = String::from_utf8_lossy(&wrong.stdout);
     ensure!(table.contains("serves eip155:84532, not eip155:8453"), "{table}");
     Ok(())
