@@ -95,11 +95,18 @@ fn reads_back(ledger: &str) -> Result<()> {
     for line in lines.lines() {
         assert_eq!(serde_json::from_str::<Value>(line)?["amount"], "10000");
     }
+    reads_nothing_from_nowhere(ledger)
+}
+
+fn reads_nothing_from_nowhere(ledger: &str) -> Result<()> {
     let nowhere = "base-sepolia=http://127.0.0.1:1";
     let unreached = run(&["ledger", "verify", "--ledger", ledger, "--rpc", nowhere])?;
     let error = String::from_utf8_lossy(&unreached.stderr);
     assert_eq!(unreached.status.code(), Some(5), "{error}");
-    ensure!(error.contains("--rpc: base-sepolia: http://127.0.0.1:1") && error.contains("no answer"), "{error}");
+    ensure!(
+        error.contains("--rpc: base-sepolia: http://127.0.0.1:1") && error.contains("no answer"),
+        "{error}"
+    );
     Ok(())
 }
 
@@ -133,6 +140,11 @@ fn the_demo_prints_its_document_when_ready_and_runs_until_it_is_told_to_stop() -
         let document: Value = serde_json::from_str(&lines.next().context("no line")??)?;
         assert_eq!(document["reconciled"], true);
         ensure!(child.0.try_wait()?.is_none(), "ended by itself");
+        let ledger = document["ledger"].as_str().context("ledger")?;
+        let rpc = format!("base-sepolia={}", document["urls"]["rpc"].as_str().context("rpc")?);
+        let verified = run(&["ledger", "verify", "--ledger", ledger, "--rpc", &rpc])?;
+        let table = String::from_utf8_lossy(&verified.stdout);
+        ensure!(table.ends_with("\n\nLedger and chain agree to the last atomic unit.\n"), "{table}");
         signal(&child.0, stop)?;
         ensure!(child.0.wait()?.success(), "{stop}");
         ensure!(lines.next().is_none(), "more than one document");
@@ -271,19 +283,17 @@ fn without_npm_and_anvil_the_demo_says_what_to_install() -> Result<()> {
     Ok(())
 }
 
-/// Of a running verifier that was started by a shell with these limits: its log up to the line
-/// that says that it sells, and its limit of open files as the kernel has it.
-#[cfg(target_os = "linux")]
-fn started_with_limits(limits: &str, flags: &[&str]) -> Result<(String, String)> {
-    let folder = tempfile::tempdir()?;
-    let key = settler_key(folder.path())?;
+/// A verifier that runs in `folder` after this line of a shell, and its log up to a line with
+/// `until`.
+fn verifier_in(folder: &Path, first: &str, flags: &[&str], until: &str) -> Result<(Running, String)> {
+    let key = settler_key(folder)?;
     let mut child = Command::new("sh")
-        .args(["-c", &format!("{limits}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_obol"), "verifier"])
+        .args(["-c", &format!("{first}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_obol"), "verifier"])
         .args(["--rpc", "base-sepolia=http://127.0.0.1:1", "--settler-key-file", &key])
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--ledger", "ledger.db"])
         .args(["--offers", "."])
         .args(flags)
-        .current_dir(folder.path())
+        .current_dir(folder)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -292,10 +302,18 @@ fn started_with_limits(limits: &str, flags: &[&str]) -> Result<(String, String)>
     for line in BufReader::new(child.0.stderr.take().context("stderr")?).lines() {
         let line = line?;
         log.push_str(&format!("{line}\n"));
-        if line.contains("selling") {
-            break;
+        if line.contains(until) {
+            return Ok((child, log));
         }
     }
+    anyhow::bail!("it ended without {until:?}: {log}")
+}
+
+/// Of a verifier with these limits: its log, and its limit of open files as the kernel has it.
+#[cfg(target_os = "linux")]
+fn started_with_limits(limits: &str, flags: &[&str]) -> Result<(String, String)> {
+    let folder = tempfile::tempdir()?;
+    let (child, log) = verifier_in(folder.path(), limits, flags, "selling")?;
     let limits = fs::read_to_string(format!("/proc/{}/limits", child.0.id()))?;
     let line = limits.lines().find(|line| line.starts_with("Max open files")).context("no limit")?;
     let soft = line.split_whitespace().nth(3).context("no number")?;
@@ -312,6 +330,18 @@ fn a_verifier_takes_the_files_that_it_may_have_and_says_when_they_are_too_few() 
     let (log, soft) = started_with_limits(few, &["--max-connections", "500", "--max-requests", "10"])?;
     assert_eq!(soft, "1000", "{log}");
     ensure!(!log.contains("files may be open"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn a_verifier_that_sells_nothing_says_where_it_looked() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (_child, log) = verifier_in(folder.path(), ":", &[], "nothing is sold")?;
+    let looked = folder.path().to_str().context("UTF-8")?;
+    ensure!(log.contains(looked) && log.contains("*.yaml"), "{log}");
+    fs::write(folder.path().join("bad.yaml"), "kind: ServiceOffer\n")?;
+    let (_other, log) = verifier_in(folder.path(), ":", &[], "nothing is sold")?;
+    ensure!(log.contains("bad.yaml") && log.contains("the faults above say why"), "{log}");
     Ok(())
 }
 

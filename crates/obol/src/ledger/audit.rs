@@ -126,12 +126,27 @@ fn report(audits: &[Audit], registry: &Registry, output: Output) -> Result<(), F
             for difference in audits.iter().flat_map(|audit| &audit.differences) {
                 output::print(&format!("{}\n", in_words(difference)));
             }
+            output::print(&format!("\n{}\n", verdict(audits.len(), differences)));
         }
     }
     match differences {
         0 => Ok(()),
-        1 => Err(Failure::differs("ledger and chain differ in one payment")),
-        some => Err(Failure::differs(format!("ledger and chain differ in {some} payments"))),
+        some => Err(Failure::differs(format!("ledger and chain differ in {}", payments(some)))),
+    }
+}
+
+fn verdict(chains: usize, differences: usize) -> String {
+    match (chains, differences) {
+        (0, _) => "The ledger has no payments to compare.".to_owned(),
+        (_, 0) => "Ledger and chain agree to the last atomic unit.".to_owned(),
+        (_, some) => format!("LEDGER AND CHAIN DIFFER IN {}.", payments(some).to_uppercase()),
+    }
+}
+
+fn payments(count: usize) -> String {
+    match count {
+        1 => "one payment".to_owned(),
+        some => format!("{some} payments"),
     }
 }
 
@@ -184,4 +199,17 @@ fn as_json(audit: &Audit, registry: &Registry) -> serde_json::Value {
         "chain": audit.chain.to_string(), "from_block": audit.from_block, "to_block": audit.to_block,
         "matched": audit.matched, "newer": audit.newer.len(), "differences": differences, "unattributed": unattributed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_never_says_that_what_differs_agrees() {
+        assert_eq!(verdict(1, 0), "Ledger and chain agree to the last atomic unit.");
+        assert_eq!(verdict(0, 0), "The ledger has no payments to compare.");
+        assert_eq!(verdict(2, 1), "LEDGER AND CHAIN DIFFER IN ONE PAYMENT.");
+        assert_eq!(verdict(2, 3), "LEDGER AND CHAIN DIFFER IN 3 PAYMENTS.");
+    }
 }
