@@ -6,6 +6,7 @@ use tokio::process::Command;
 
 const CLIENTS: NpmProject = NpmProject {
     name: "test-clients",
+    what: "the published x402 clients",
     manifest: include_str!("../clients/package.json"),
     lock: include_str!("../clients/package-lock.json"),
 };

@@ -14,6 +14,7 @@ use crate::{
 use clap::Args;
 use obol_devchain::{Devchain, Mining, Options, provision};
 use std::{
+    fmt,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -103,8 +104,10 @@ async fn start_chain(port: Option<u16>) -> Result<Devchain, Failure> {
         drop(bind("--rpc-port", SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?);
     }
     say("A local chain: anvil as Base Sepolia (eip155:84532), with Circle's USDC");
-    let tools = provision(&mut |line| say(&format!("  {line}"))).await.map_err(Failure::unavailable)?;
-    Devchain::start_with(&tools, Options { port, mining: Mining::Interval(BLOCK) })
-        .await
-        .map_err(Failure::unavailable)
+    let tools = provision(&mut |line| say(&format!("  {line}"))).await.map_err(no_chain)?;
+    Devchain::start_with(&tools, Options { port, mining: Mining::Interval(BLOCK) }).await.map_err(no_chain)
+}
+
+fn no_chain(error: impl fmt::Display) -> Failure {
+    Failure::unavailable(format!("obol demo cannot start its local chain: {error}"))
 }
