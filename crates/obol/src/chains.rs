@@ -43,7 +43,14 @@ enum ChainsCommand {
     #[command(after_help = "Example:\n  obol chains check --rpc base-sepolia=https://sepolia.example")]
     Check {
         /// A chain's JSON-RPC endpoint, once per chain.
-        #[arg(long, env = "OBOL_RPC", value_name = "CHAIN=URL", value_delimiter = ' ', required = true)]
+        #[arg(
+            long,
+            env = "OBOL_RPC",
+            hide_env_values = true,
+            value_name = "CHAIN=URL",
+            value_delimiter = ' ',
+            required = true
+        )]
         rpc: Vec<String>,
         /// File that adds chains and assets to the built-in ones.
         #[arg(long, env = "OBOL_CHAINS", value_name = "FILE")]

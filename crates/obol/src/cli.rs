@@ -62,6 +62,18 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Help is printed where anybody may look over the shoulder, and pasted into reports.
+    #[test]
+    fn no_help_shows_the_endpoints_of_the_environment() {
+        fn visit(command: &clap::Command) {
+            for argument in command.get_arguments().filter(|argument| argument.get_id() == "rpc") {
+                assert!(argument.is_hide_env_values_set(), "{}", command.get_name());
+            }
+            command.get_subcommands().for_each(visit);
+        }
+        visit(&Cli::command());
+    }
+
     #[test]
     fn every_command_shows_an_example() {
         fn visit(command: &clap::Command, path: &str) {

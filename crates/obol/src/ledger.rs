@@ -41,7 +41,14 @@ struct Compared {
     #[command(flatten)]
     source: Source,
     /// A chain's JSON-RPC endpoint, once per chain that the ledger has payments on.
-    #[arg(long, env = "OBOL_RPC", value_name = "CHAIN=URL", value_delimiter = ' ', required = true)]
+    #[arg(
+        long,
+        env = "OBOL_RPC",
+        hide_env_values = true,
+        value_name = "CHAIN=URL",
+        value_delimiter = ' ',
+        required = true
+    )]
     rpc: Vec<String>,
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     output: Output,

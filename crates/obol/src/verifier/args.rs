@@ -46,7 +46,8 @@ pub(crate) struct VerifierArgs {
     #[arg(long, env = "OBOL_LEDGER", value_name = "FILE", help_heading = REQUIRED)]
     pub(super) ledger: Option<PathBuf>,
     /// A chain's JSON-RPC endpoint, once per chain; in the environment separated by spaces.
-    #[arg(long, env = "OBOL_RPC", value_name = "CHAIN=URL", value_delimiter = ' ', help_heading = REQUIRED)]
+    #[arg(long, env = "OBOL_RPC", hide_env_values = true, value_name = "CHAIN=URL", value_delimiter = ' ',
+          help_heading = REQUIRED)]
     pub(super) rpc: Vec<String>,
     /// File with the private key (hex) of the account that pays gas for settlements.
     #[arg(long, env = "OBOL_SETTLER_KEY_FILE", value_name = "FILE", help_heading = REQUIRED)]
