@@ -4,7 +4,15 @@
 import { privateKeyToAccount } from "viem/accounts";
 import { decodeXPaymentResponse, wrapFetchWithPayment } from "x402-fetch";
 
+function check(url) {
+  if (!/^0x[0-9a-f]{64}$/i.test(process.env.EVM_PRIVATE_KEY ?? "")) {
+    throw new Error("set EVM_PRIVATE_KEY to the payer's private key: 0x and 64 hex digits");
+  }
+  if (!url) throw new Error("name the URL to pay for: node pay-v1.mjs URL [BODY]");
+}
+
 async function pay(url, body) {
+  check(url);
   const account = privateKeyToAccount(process.env.EVM_PRIVATE_KEY);
   const post = { method: "POST", headers: { "content-type": "application/json" }, body };
   const response = await wrapFetchWithPayment(fetch, account)(url, body ? post : undefined);

@@ -5,7 +5,15 @@ import { ExactEvmScheme } from "@x402/evm";
 import { decodePaymentResponseHeader, wrapFetchWithPaymentFromConfig } from "@x402/fetch";
 import { privateKeyToAccount } from "viem/accounts";
 
+function check(url) {
+  if (!/^0x[0-9a-f]{64}$/i.test(process.env.EVM_PRIVATE_KEY ?? "")) {
+    throw new Error("set EVM_PRIVATE_KEY to the payer's private key: 0x and 64 hex digits");
+  }
+  if (!url) throw new Error("name the URL to pay for: node pay-v2.mjs URL [BODY]");
+}
+
 async function pay(url, body) {
+  check(url);
   const account = privateKeyToAccount(process.env.EVM_PRIVATE_KEY);
   const schemes = [{ network: "eip155:*", client: new ExactEvmScheme(account) }];
   const post = { method: "POST", headers: { "content-type": "application/json" }, body };

@@ -3,6 +3,7 @@
 # With BODY it posts JSON. Prints one line {status, body, receipt} or {error}; exits 0 on 2xx.
 import json
 import os
+import re
 import sys
 
 from eth_account import Account
@@ -13,7 +14,15 @@ from x402.mechanisms.evm import EthAccountSigner
 from x402.mechanisms.evm.exact import register_exact_evm_client
 
 
-def pay(url, body=None):
+def check(url):
+    if not re.fullmatch("0x[0-9a-fA-F]{64}", os.environ.get("EVM_PRIVATE_KEY", "")):
+        raise ValueError("set EVM_PRIVATE_KEY to the payer's private key: 0x and 64 hex digits")
+    if not url:
+        raise ValueError("name the URL to pay for: python3 pay.py URL [BODY]")
+
+
+def pay(url=None, body=None):
+    check(url)
     client = x402ClientSync()
     register_exact_evm_client(client, EthAccountSigner(Account.from_key(os.environ["EVM_PRIVATE_KEY"])))
     with x402_requests(client) as session:

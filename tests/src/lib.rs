@@ -22,7 +22,7 @@ pub use agreement::{Agreement, assert_ledger_equals_chain};
 pub use buyer::Buyer;
 pub use customer::{Answered, Customer, fetch, fetch_after, get, paid, request, requirement, send};
 pub use payment_stage::PaymentStage;
-pub use published::{Printed, PrintedReceipt, npm_clients, run_script};
+pub use published::{Printed, PrintedReceipt, client_script, npm_clients, run_script};
 pub use python::PythonClient;
 pub use raw::{Leaver, RawResponse, raw};
 pub use rig::{Rig, Spent, ledger_file, transactions_of};

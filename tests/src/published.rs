@@ -6,6 +6,7 @@ use tokio::process::Command;
 
 const CLIENTS: NpmProject = NpmProject {
     name: "test-clients",
+    what: "the published x402 clients",
     manifest: include_str!("../clients/package.json"),
     lock: include_str!("../clients/package-lock.json"),
 };
@@ -50,6 +51,18 @@ pub async fn npm_clients() -> Result<Option<Installed>> {
     part("the published x402 clients from npm", CLIENTS.install(&mut |line| tracing::info!("{line}")).await)
 }
 
+/// One of the scripts in `clients/`, ready to be given its arguments.
+pub fn client_script(packages: &Installed, script: &'static str) -> Result<Command> {
+    let text = match script {
+        "pay-v1" => include_str!("../clients/pay-v1.mjs"),
+        "pay-v2" => include_str!("../clients/pay-v2.mjs"),
+        other => bail!("no script {other}"),
+    };
+    let mut node = Command::new("node");
+    node.arg(packages.script(script, text)?).stdin(Stdio::null()).kill_on_drop(true);
+    Ok(node)
+}
+
 /// Runs one of the scripts in `clients/` against a paid address; with `body` it posts.
 pub async fn run_script(
     packages: &Installed,
@@ -58,14 +71,7 @@ pub async fn run_script(
     (shop, target): (SocketAddr, &str),
     body: Option<&str>,
 ) -> Result<Printed> {
-    let text = match script {
-        "pay-v1" => include_str!("../clients/pay-v1.mjs"),
-        "pay-v2" => include_str!("../clients/pay-v2.mjs"),
-        other => bail!("no script {other}"),
-    };
-    let mut node = Command::new("node");
-    node.arg(packages.script(script, text)?);
-    run(node, payer, &format!("http://{shop}{target}"), body).await
+    run(client_script(packages, script)?, payer, &format!("http://{shop}{target}"), body).await
 }
 
 pub(crate) async fn run(

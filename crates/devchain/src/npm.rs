@@ -17,8 +17,10 @@ pub type Progress<'a> = dyn FnMut(&str) + Send + 'a;
 /// A set of npm packages, pinned by its lock file.
 #[derive(Clone, Copy, Debug)]
 pub struct NpmProject {
-    /// Names the folder in the cache and what is fetched, in messages.
+    /// Names the folder in the cache.
     pub name: &'static str,
+    /// What is fetched, in messages, to people who know nothing of packages.
+    pub what: &'static str,
     pub manifest: &'static str,
     pub lock: &'static str,
 }
@@ -33,7 +35,10 @@ pub enum ProvisionError {
          that was filled elsewhere"
     )]
     NoNpm { what: &'static str },
-    #[error("npm could not fetch {what} ({status}): {words}")]
+    #[error(
+        "npm could not fetch {what} ({status}): {words}; see that npm reaches its registry (npm ping) and start \
+         again, or point OBOL_CACHE_DIR at a cache that was filled elsewhere"
+    )]
     Npm { what: &'static str, status: std::process::ExitStatus, words: String },
     #[error("{what} in {}: {source}", path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },
@@ -123,7 +128,7 @@ impl NpmProject {
                 Ok(()) => return Ok(file),
                 Err(fs::TryLockError::WouldBlock) => {
                     if !waiting {
-                        progress(&format!("another process is fetching {}; waiting for it", self.name));
+                        progress(&format!("another process is fetching {}; waiting for it", self.what));
                         waiting = true;
                     }
                     tokio::time::sleep(LOOK_AGAIN).await;
@@ -145,7 +150,7 @@ impl NpmProject {
     ) -> Result<(), ProvisionError> {
         let prefix = format!("{name}.part-");
         remove_leftovers(cache, &prefix)?;
-        progress(&format!("fetching {} with npm into {} (once)", self.name, cache.display()));
+        progress(&format!("fetching {} with npm into {} (once)", self.what, cache.display()));
         let part = tempfile::Builder::new()
             .prefix(&prefix)
             .tempdir_in(cache)
@@ -156,7 +161,7 @@ impl NpmProject {
         }
         self.run_npm(part.path()).await?;
         fs::rename(part.path(), folder).map_err(ProvisionError::io("cannot rename to", folder))?;
-        progress(&format!("fetched {}", self.name));
+        progress(&format!("fetched {}", self.what));
         Ok(())
     }
 
@@ -176,7 +181,7 @@ impl NpmProject {
             .output()
             .await
             .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => ProvisionError::NoNpm { what: self.name },
+                io::ErrorKind::NotFound => ProvisionError::NoNpm { what: self.what },
                 _ => ProvisionError::io("cannot run npm", folder)(error),
             })?;
         if output.status.success() {
@@ -189,7 +194,7 @@ impl NpmProject {
             .filter(|line| !line.is_empty())
             .collect();
         let words = words.join(" ").chars().take(EXCERPT).collect();
-        Err(ProvisionError::Npm { what: self.name, status: output.status, words })
+        Err(ProvisionError::Npm { what: self.what, status: output.status, words })
     }
 }
 

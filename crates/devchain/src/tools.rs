@@ -6,6 +6,7 @@ use std::{
 
 const PARTS: NpmProject = NpmProject {
     name: "devchain",
+    what: "the parts of a local chain (anvil, Circle's USDC)",
     manifest: include_str!("../npm/package.json"),
     lock: include_str!("../npm/package-lock.json"),
 };

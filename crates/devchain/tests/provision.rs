@@ -10,11 +10,13 @@ use std::{
 
 const EMPTY: NpmProject = NpmProject {
     name: "nothing",
+    what: "no packages at all",
     manifest: r#"{"name":"nothing","version":"1.0.0","private":true}"#,
     lock: r#"{"name":"nothing","version":"1.0.0","lockfileVersion":3,"requires":true,"packages":{"":{"name":"nothing","version":"1.0.0"}}}"#,
 };
 
-const BROKEN: NpmProject = NpmProject { name: "broken", lock: "no lock file", ..EMPTY };
+const BROKEN: NpmProject =
+    NpmProject { name: "broken", what: "a broken list", lock: "no lock file", ..EMPTY };
 
 async fn install(
     project: &NpmProject,
@@ -54,7 +56,8 @@ async fn a_failed_installation_leaves_nothing_and_says_why() {
     let cache = tempfile::tempdir().expect("a folder");
     let error = install(&BROKEN, cache.path(), &mut vec![]).await.expect_err("no lock file");
     let words = error.to_string();
-    assert!(words.starts_with("npm could not fetch broken (exit status: 1): code EUSAGE "), "{words}");
+    assert!(words.starts_with("npm could not fetch a broken list (exit status: 1): code EUSAGE "), "{words}");
+    assert!(words.contains("; see that npm reaches its registry"), "{words}");
     assert!(entries(cache.path()).is_empty(), "{:?}", entries(cache.path()));
 }
 
@@ -104,7 +107,7 @@ async fn what_is_missing_is_said_in_one_sentence() {
     for (variables, expected) in [
         (
             &[("PATH", "/nowhere"), ("OBOL_CACHE_DIR", cache)][..],
-            "said: npm is needed once to fetch devchain;",
+            "said: npm is needed once to fetch the parts of a local chain (anvil, Circle's USDC); install Node.js",
         ),
         (&[("ANVIL_BIN", "/nowhere/anvil")], "said: ANVIL_BIN is /nowhere/anvil, which is no file"),
         (

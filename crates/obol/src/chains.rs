@@ -1,14 +1,16 @@
 //! `obol chains list|check`
 
 use crate::{
-    chains_file, endpoint,
+    chains_file,
+    endpoint::{self, Endpoint},
     exit::Failure,
     output::{self, Output, Table},
 };
 use clap::{Args, Subcommand};
-use obol_evm::{check_asset, check_chain};
+use obol_core::{Asset, Registry};
+use obol_evm::{CheckError, check_asset, check_chain};
 use serde_json::json;
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -35,11 +37,20 @@ enum ChainsCommand {
         output: Output,
     },
     /// Compares each asset's EIP-712 domain and decimals with the contract's own. Exits 3 when
-    /// one differs: payments signed for it could not be settled.
+    /// one differs: payments signed for it could not be settled. Exits 5 when an endpoint does
+    /// not answer. A built-in asset that the chain does not have is absent, which is no failure
+    /// unless the chain has none.
     #[command(after_help = "Example:\n  obol chains check --rpc base-sepolia=https://sepolia.example")]
     Check {
         /// A chain's JSON-RPC endpoint, once per chain.
-        #[arg(long, env = "OBOL_RPC", value_name = "CHAIN=URL", value_delimiter = ' ', required = true)]
+        #[arg(
+            long,
+            env = "OBOL_RPC",
+            hide_env_values = true,
+            value_name = "CHAIN=URL",
+            value_delimiter = ' ',
+            required = true
+        )]
         rpc: Vec<String>,
         /// File that adds chains and assets to the built-in ones.
         #[arg(long, env = "OBOL_CHAINS", value_name = "FILE")]
@@ -87,37 +98,143 @@ fn list(chains: Option<PathBuf>, output: Output) -> Result<(), Failure> {
     Ok(())
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Ok,
+    /// The chain has no contract where the asset should be, and nobody said that it has.
+    Absent,
+    Wrong,
+    Unreachable,
+}
+
+/// What was asked of one asset, or of the chain itself, and what came of it.
+struct Check {
+    asset: Option<Arc<Asset>>,
+    result: Result<(), CheckError>,
+}
+
+impl Check {
+    fn symbol(&self) -> &str {
+        self.asset.as_ref().map_or("", |asset| &asset.symbol)
+    }
+
+    /// It is there, or that is not known.
+    const fn may_be_sold_for(&self) -> bool {
+        matches!(self.result, Ok(()) | Err(CheckError::Rpc { .. }))
+    }
+
+    /// Local chains and test networks seldom have every asset that is built in, and need not. One
+    /// from `--chains` was named on purpose.
+    fn verdict(&self, built_in: &Registry, sells: bool) -> Verdict {
+        let known = |asset: &Asset| built_in.asset_at(asset.chain, asset.address).is_ok();
+        match &self.result {
+            Ok(()) => Verdict::Ok,
+            Err(CheckError::Rpc { .. }) => Verdict::Unreachable,
+            Err(CheckError::NoContract { .. }) if sells && self.asset.as_deref().is_some_and(known) => {
+                Verdict::Absent
+            }
+            Err(_) => Verdict::Wrong,
+        }
+    }
+
+    fn in_words(&self, verdict: Verdict) -> String {
+        match (&self.result, verdict) {
+            (Ok(()), _) => "ok".to_owned(),
+            (Err(error), Verdict::Absent) => format!("absent: {error}; do not sell for it on this chain"),
+            (Err(error), _) => error.to_string(),
+        }
+    }
+}
+
+async fn ask(endpoint: &Endpoint, registry: &Registry) -> Vec<Check> {
+    if let Err(error) = check_chain(&endpoint.rpc, endpoint.chain.id).await {
+        return vec![Check { asset: None, result: Err(error) }];
+    }
+    let mut checks = Vec::new();
+    for asset in registry.assets().filter(|asset| asset.chain == endpoint.chain.id) {
+        let result = check_asset(&endpoint.rpc, asset).await;
+        checks.push(Check { asset: Some(Arc::clone(asset)), result });
+    }
+    checks
+}
+
 async fn check(rpc: &[String], chains: Option<PathBuf>, output: Output) -> Result<(), Failure> {
     let registry = chains_file::registry(chains.as_deref())?;
     let endpoints = endpoint::parse(rpc, &registry)?;
+    let built_in = Registry::built_in();
     let mut table = Table::new(["CHAIN", "ASSET", "RESULT"]);
     let mut lines = Vec::new();
-    let mut wrong = 0;
+    let mut verdicts = Vec::new();
     for endpoint in &endpoints {
-        let mut results = Vec::new();
-        match check_chain(&endpoint.rpc, endpoint.chain.id).await {
-            Err(error) => results.push((String::new(), Err(error))),
-            Ok(()) => {
-                for asset in registry.assets().filter(|asset| asset.chain == endpoint.chain.id) {
-                    results.push((asset.symbol.clone(), check_asset(&endpoint.rpc, asset).await));
-                }
-            }
-        }
-        for (asset, result) in results {
-            wrong += usize::from(result.is_err());
-            let word = result.as_ref().map_or_else(ToString::to_string, |()| "ok".to_owned());
-            table.row([endpoint.chain.name.clone(), asset.clone(), word.clone()]);
+        let checks = ask(endpoint, &registry).await;
+        let sells = checks.iter().any(Check::may_be_sold_for);
+        for check in checks {
+            let verdict = check.verdict(&built_in, sells);
+            let word = check.in_words(verdict);
+            table.row([endpoint.chain.name.clone(), check.symbol().to_owned(), word.clone()]);
             lines.push(json!({
-                "chain": endpoint.chain.id.to_string(), "asset": asset, "ok": result.is_ok(), "result": word,
+                "chain": endpoint.chain.id.to_string(), "asset": check.symbol(), "ok": verdict == Verdict::Ok,
+                "absent": verdict == Verdict::Absent, "result": word,
             }));
+            verdicts.push(verdict);
         }
     }
     match output {
         Output::Table => output::print(&table.render()),
         Output::Json => output::print_json(&lines),
     }
-    match wrong {
-        0 => Ok(()),
-        wrong => Err(Failure::differs(format!("{wrong} of {} checks failed", lines.len()))),
+    conclude(&verdicts)
+}
+
+/// What is wrong counts for more than what could not be asked.
+fn conclude(verdicts: &[Verdict]) -> Result<(), Failure> {
+    let count = |wanted| verdicts.iter().filter(|verdict| **verdict == wanted).count();
+    let all = verdicts.len();
+    match (count(Verdict::Wrong), count(Verdict::Unreachable)) {
+        (0, 0) => Ok(()),
+        (0, unreached) => Err(Failure::unavailable(format!(
+            "{unreached} of {all} checks had no answer; see above, and give endpoints that answer as --rpc"
+        ))),
+        (wrong, _) => Err(Failure::differs(format!(
+            "{wrong} of {all} checks failed; see above, and correct --rpc or the entries in --chains"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(asset: &Asset) -> CheckError {
+        CheckError::NoContract {
+            symbol: asset.symbol.clone(),
+            chain: asset.chain,
+            address: asset.address.to_checksum(None),
+        }
+    }
+
+    #[test]
+    fn an_asset_that_is_not_deployed_is_a_fault_only_where_it_was_counted_on() {
+        let built_in = Registry::built_in();
+        let asset = built_in.assets().next().expect("there are some");
+        let mut own = Asset::clone(asset);
+        own.address = alloy_primitives::Address::repeat_byte(7);
+        for (asset, sells, expected) in [
+            (Asset::clone(asset), true, Verdict::Absent),
+            (Asset::clone(asset), false, Verdict::Wrong),
+            (own, true, Verdict::Wrong),
+        ] {
+            let check = Check { result: Err(missing(&asset)), asset: Some(Arc::new(asset)) };
+            assert_eq!(check.verdict(&built_in, sells), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_decides_before_what_cannot_be_asked() {
+        use Verdict::{Absent, Ok, Unreachable, Wrong};
+        assert!(conclude(&[Ok, Absent]).is_ok());
+        let said = |verdicts: &[Verdict]| format!("{:?}", conclude(verdicts).expect_err("not all is well"));
+        assert!(said(&[Ok, Unreachable, Wrong]).contains("1 of 3 checks failed"));
+        assert!(said(&[Ok, Unreachable, Absent]).contains("1 of 3 checks had no answer"));
     }
 }

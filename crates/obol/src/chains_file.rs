@@ -1,6 +1,6 @@
 //! `--chains FILE`: chains and assets beyond the built-in ones.
 
-use crate::exit::Failure;
+use crate::{exit::Failure, faults::Faults};
 use alloy_primitives::Address;
 use obol_core::{Asset, Chain, ChainId, Domain, Finality, Registry, TransferMethod};
 use serde::Deserialize;
@@ -60,35 +60,57 @@ const fn two_seconds() -> u64 {
 
 /// The built-in registry with what the file adds.
 pub(crate) fn registry(file: Option<&Path>) -> Result<Registry, Failure> {
-    let mut registry = Registry::built_in();
-    let Some(path) = file else { return Ok(registry) };
-    let refuse = |why: String| Failure::config(format!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-    let file: File = serde_saphyr::from_str(&text).map_err(|error| refuse(error.to_string()))?;
-    for (index, entry) in file.chains.into_iter().enumerate() {
-        let chain = chain(entry).map_err(|why| refuse(format!("chains[{index}]: {why}")))?;
-        let taken = registry.chains().find(|known| known.id != chain.id && known.is_called(&chain.name));
-        if let Some(known) = taken {
-            return Err(refuse(format!("chains[{index}].name: {:?} is {} already", chain.name, known.id)));
-        }
-        registry.add_chain(chain);
-    }
-    for (index, entry) in file.assets.into_iter().enumerate() {
-        let asset = asset(entry, &registry).map_err(|why| refuse(format!("assets[{index}]: {why}")))?;
-        registry.add_asset(asset).map_err(|error| refuse(format!("assets[{index}]: {error}")))?;
-    }
-    Ok(registry)
+    let mut faults = Faults::default();
+    let registry = read(file, &mut faults);
+    faults.none().map(|()| registry)
 }
 
-fn chain(entry: ChainEntry) -> Result<Chain, String> {
+/// The built-in registry with what is right of what the file adds.
+pub(crate) fn read(file: Option<&Path>, faults: &mut Faults) -> Registry {
+    let mut registry = Registry::built_in();
+    let Some(path) = file else { return registry };
+    let mut refuse = |why: String| faults.add("--chains", format!("{}: {why}", path.display()));
+    match parse(path) {
+        Ok(file) => add(&mut registry, file, &mut refuse),
+        Err(why) => refuse(why),
+    }
+    registry
+}
+
+fn parse(path: &Path) -> Result<File, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    serde_saphyr::from_str(&text).map_err(|error| error.to_string())
+}
+
+fn add(registry: &mut Registry, file: File, refuse: &mut impl FnMut(String)) {
+    for (index, entry) in file.chains.into_iter().enumerate() {
+        match chain(entry, registry) {
+            Ok(chain) => registry.add_chain(chain),
+            Err(why) => refuse(format!("chains[{index}]: {why}")),
+        }
+    }
+    for (index, entry) in file.assets.into_iter().enumerate() {
+        let added = asset(entry, registry)
+            .and_then(|asset| registry.add_asset(asset).map_err(|error| error.to_string()));
+        if let Err(why) = added {
+            refuse(format!("assets[{index}]: {why}"));
+        }
+    }
+}
+
+fn chain(entry: ChainEntry, registry: &Registry) -> Result<Chain, String> {
     if entry.name.is_empty() || entry.name.contains(['=', ':', ' ']) {
         return Err(format!("name: {:?} has to be one word without = and :", entry.name));
     }
     if entry.block_millis == 0 {
         return Err("blockMillis: has to be at least 1".to_owned());
     }
+    let id = entry.id.parse::<ChainId>().map_err(|error| format!("id: {error}"))?;
+    if let Some(known) = registry.chains().find(|known| known.id != id && known.is_called(&entry.name)) {
+        return Err(format!("name: {:?} is {} already", entry.name, known.id));
+    }
     Ok(Chain {
-        id: entry.id.parse::<ChainId>().map_err(|error| format!("id: {error}"))?,
+        id,
         name: entry.name,
         aliases: entry.aliases,
         v1_name: entry.v1_name,

@@ -1,7 +1,8 @@
 //! The command line.
 
 use crate::{
-    chains::ChainsArgs, demo::DemoArgs, exit, ledger::LedgerArgs, logging::LogFormat, verifier::VerifierArgs,
+    chains::ChainsArgs, demo::DemoArgs, exit, faults::Faults, ledger::LedgerArgs, logging::Logging,
+    verifier::VerifierArgs,
 };
 use clap::{Parser, Subcommand};
 
@@ -25,9 +26,9 @@ pub(crate) struct Cli {
     /// and for the demo, which tells its own story, warn.
     #[arg(long, global = true, env = "OBOL_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
-    /// How to log, on standard error.
+    /// How to log, on standard error: text or json.
     #[arg(long, global = true, env = "OBOL_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
-    pub(crate) log_format: LogFormat,
+    pub(crate) log_format: String,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -45,9 +46,9 @@ pub(crate) enum Command {
 }
 
 impl Cli {
-    pub(crate) fn log_filter(&self) -> &str {
+    pub(crate) fn logging(&self, faults: &mut Faults) -> Logging {
         let default = if matches!(self.command, Command::Demo(_)) { "warn" } else { "info" };
-        self.log.as_deref().unwrap_or(default)
+        Logging::read(self.log.as_deref(), default, &self.log_format, faults)
     }
 }
 
@@ -59,6 +60,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Help is printed where anybody may look over the shoulder, and pasted into reports.
+    #[test]
+    fn no_help_shows_the_endpoints_of_the_environment() {
+        fn visit(command: &clap::Command) {
+            for argument in command.get_arguments().filter(|argument| argument.get_id() == "rpc") {
+                assert!(argument.is_hide_env_values_set(), "{}", command.get_name());
+            }
+            command.get_subcommands().for_each(visit);
+        }
+        visit(&Cli::command());
     }
 
     #[test]

@@ -9,10 +9,16 @@ use crate::{
     exit::Failure,
     output::{self, Output},
     signals,
+    verifier::bind,
 };
 use clap::Args;
 use obol_devchain::{Devchain, Mining, Options, provision};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -93,9 +99,15 @@ async fn show(args: DemoArgs) -> Result<(), Failure> {
 }
 
 async fn start_chain(port: Option<u16>) -> Result<Devchain, Failure> {
+    if let Some(port) = port {
+        // Anvil would end with words that name no flag.
+        drop(bind("--rpc-port", SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?);
+    }
     say("A local chain: anvil as Base Sepolia (eip155:84532), with Circle's USDC");
-    let tools = provision(&mut |line| say(&format!("  {line}"))).await.map_err(Failure::unavailable)?;
-    Devchain::start_with(&tools, Options { port, mining: Mining::Interval(BLOCK) })
-        .await
-        .map_err(Failure::unavailable)
+    let tools = provision(&mut |line| say(&format!("  {line}"))).await.map_err(no_chain)?;
+    Devchain::start_with(&tools, Options { port, mining: Mining::Interval(BLOCK) }).await.map_err(no_chain)
+}
+
+fn no_chain(error: impl fmt::Display) -> Failure {
+    Failure::unavailable(format!("obol demo cannot start its local chain: {error}"))
 }

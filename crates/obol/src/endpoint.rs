@@ -1,6 +1,9 @@
 //! `--rpc base-sepolia=https://...`
 
-use crate::exit::Failure;
+use crate::{
+    exit::Failure,
+    faults::{Faults, words},
+};
 use obol_core::{Chain, Registry};
 use obol_evm::Rpc;
 use std::{sync::Arc, time::Duration};
@@ -16,23 +19,48 @@ pub(crate) struct Endpoint {
     pub(crate) rpc: Rpc,
 }
 
+/// How a chain's endpoint is written.
+pub(crate) const EXAMPLE: &str = "<chain>=<URL>, for example base-sepolia=https://sepolia.example";
+
 /// Each is `<chain>=<URL>`; a chain has one endpoint.
 pub(crate) fn parse(texts: &[String], registry: &Registry) -> Result<Vec<Endpoint>, Failure> {
+    let mut faults = Faults::default();
+    let endpoints = read(texts, registry, &mut faults);
+    faults.none().map(|()| endpoints)
+}
+
+/// Those that are right.
+pub(crate) fn read(texts: &[String], registry: &Registry, faults: &mut Faults) -> Vec<Endpoint> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
-    for text in texts {
-        let (name, url) = text.split_once('=').ok_or_else(|| {
-            Failure::config("--rpc wants <chain>=<URL>, for example base-sepolia=https://sepolia.example")
-        })?;
-        let chain =
-            registry.chain(name.trim()).map_err(|error| Failure::config(format!("--rpc: {error}")))?;
-        if endpoints.iter().any(|other| other.chain.id == chain.id) {
-            return Err(Failure::config(format!("--rpc names {} ({}) twice", chain.name, chain.id)));
-        }
-        let rpc = Rpc::new(url.trim(), CALL_TIMEOUT)
-            .map_err(|error| Failure::config(format!("--rpc {}: {error}", chain.name)))?;
-        endpoints.push(Endpoint { chain: Arc::clone(chain), rpc });
+    for text in words(texts) {
+        let read = one(text, registry).and_then(|endpoint| {
+            let chain = &endpoint.chain;
+            match endpoints.iter().any(|other| other.chain.id == chain.id) {
+                true => {
+                    Err(format!("{} ({}) is named twice; a chain has one endpoint", chain.name, chain.id))
+                }
+                false => Ok(endpoint),
+            }
+        });
+        endpoints.extend(faults.sift("--rpc", read));
     }
-    Ok(endpoints)
+    endpoints
+}
+
+/// A refusal never quotes a URL, which may hold a key.
+fn one(text: &str, registry: &Registry) -> Result<Endpoint, String> {
+    // A URL may have an equals sign of its own.
+    let (name, url) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.contains('/'))
+        .ok_or_else(|| format!("a value does not begin with its chain; write {EXAMPLE}"))?;
+    let (name, url) = (name.trim(), url.trim());
+    let chain = registry.chain(name).map_err(|error| error.to_string())?;
+    if !url.contains("://") {
+        return Err(format!("{name}: the URL does not begin with http:// or https://; write {EXAMPLE}"));
+    }
+    let rpc = Rpc::new(url, CALL_TIMEOUT).map_err(|error| format!("{name}: {error}; write {EXAMPLE}"))?;
+    Ok(Endpoint { chain: Arc::clone(chain), rpc })
 }
 
 #[cfg(test)]
@@ -47,9 +75,20 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_not_one_is_refused_by_name() {
-        assert!(refusal(&["http://127.0.0.1"]).contains("<chain>=<URL>"));
+        for text in ["http://127.0.0.1", "https://rpc.example/v2?key=sesame", "base"] {
+            let refused = refusal(&[text]);
+            assert!(refused.contains("does not begin with its chain"), "{refused}");
+            assert!(!refused.contains("sesame"), "{refused}");
+        }
         assert!(refusal(&["nowhere=http://127.0.0.1"]).contains("unknown chain"));
-        assert!(refusal(&["base=ftp://x"]).contains("--rpc base: the scheme is"));
+        assert!(refusal(&["base=ftp://x"]).contains("--rpc: base: the scheme is"));
+        assert!(refusal(&["base=localhost:8545"]).contains("does not begin with http://"));
         assert!(refusal(&["base=http://x", "eip155:8453=http://y"]).contains("twice"));
+    }
+
+    #[test]
+    fn every_fault_is_told() {
+        let refused = refusal(&["nowhere=http://x", "base=http://x", "base=x"]);
+        assert!(refused.contains("unknown chain") && refused.contains("http://"), "{refused}");
     }
 }

@@ -32,32 +32,43 @@ pub(crate) fn published() -> Vec<(u8, &'static str, &'static str)> {
     all
 }
 
-/// One clear sentence, and the code to exit with.
+/// One clear sentence, or one for each setting that is wrong, and the code to exit with.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
-    message: String,
+    messages: Vec<String>,
 }
 
 impl Failure {
+    fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self { exit, messages: vec![message.to_string()] }
+    }
+
+    /// Each names its setting.
+    pub(crate) const fn settings(messages: Vec<String>) -> Self {
+        Self { exit: Exit::Config, messages }
+    }
+
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
-        Self { exit: Exit::Failed, message: message.to_string() }
+        Self::new(Exit::Failed, message)
     }
 
     pub(crate) fn differs(message: impl fmt::Display) -> Self {
-        Self { exit: Exit::Differs, message: message.to_string() }
+        Self::new(Exit::Differs, message)
     }
 
     pub(crate) fn config(message: impl fmt::Display) -> Self {
-        Self { exit: Exit::Config, message: message.to_string() }
+        Self::new(Exit::Config, message)
     }
 
     pub(crate) fn unavailable(message: impl fmt::Display) -> Self {
-        Self { exit: Exit::Unavailable, message: message.to_string() }
+        Self::new(Exit::Unavailable, message)
     }
 
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("obol: {}", self.message);
+        for message in &self.messages {
+            eprintln!("obol: {message}");
+        }
         ExitCode::from(self.exit as u8)
     }
 }
@@ -65,14 +76,5 @@ impl Failure {
 impl From<obol_ledger::LedgerError> for Failure {
     fn from(error: obol_ledger::LedgerError) -> Self {
         Self::failed(error)
-    }
-}
-
-impl From<obol_facilitator::AuditError> for Failure {
-    fn from(error: obol_facilitator::AuditError) -> Self {
-        match error {
-            obol_facilitator::AuditError::Ledger(error) => Self::failed(error),
-            other => Self::unavailable(other),
-        }
     }
 }

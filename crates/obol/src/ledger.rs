@@ -1,6 +1,7 @@
 //! `obol ledger list|show|export|earnings|reconcile|verify`
 
 mod audit;
+mod list;
 mod read;
 mod view;
 
@@ -40,7 +41,14 @@ struct Compared {
     #[command(flatten)]
     source: Source,
     /// A chain's JSON-RPC endpoint, once per chain that the ledger has payments on.
-    #[arg(long, env = "OBOL_RPC", value_name = "CHAIN=URL", value_delimiter = ' ', required = true)]
+    #[arg(
+        long,
+        env = "OBOL_RPC",
+        hide_env_values = true,
+        value_name = "CHAIN=URL",
+        value_delimiter = ' ',
+        required = true
+    )]
     rpc: Vec<String>,
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     output: Output,
@@ -55,10 +63,13 @@ enum Format {
 #[derive(Debug, Subcommand)]
 enum LedgerCommand {
     /// The newest payments, newest first.
-    #[command(after_help = "Example:\n  obol ledger list --ledger obol.db --limit 50")]
+    #[command(after_help = "Examples:\n  obol ledger list --ledger obol.db --limit 50\n  \
+                            obol ledger list --ledger obol.db --state due --state submitted --offer default/hello")]
     List {
         #[command(flatten)]
         source: Source,
+        #[command(flatten)]
+        wanted: list::Wanted,
         /// How many.
         #[arg(long, default_value_t = 20, value_name = "N")]
         limit: u32,
@@ -113,7 +124,9 @@ pub(crate) use view::EarningView;
 
 pub(crate) async fn run(args: LedgerArgs) -> Result<(), Failure> {
     match args.command {
-        LedgerCommand::List { source, limit, output } => read::list(&source, limit, output).await,
+        LedgerCommand::List { source, wanted, limit, output } => {
+            list::list(&source, &wanted, limit, output).await
+        }
         LedgerCommand::Show { source, payment, output } => read::show(&source, &payment, output).await,
         LedgerCommand::Earnings { source, output } => read::earnings(&source, output).await,
         LedgerCommand::Export { source, format } => read::export(&source, format).await,

@@ -1,40 +1,90 @@
 //! Logs go to standard error; standard output is for results.
 
-use clap::ValueEnum;
+use crate::faults::Faults;
 use std::io::IsTerminal;
 use tracing::Subscriber;
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::{FilterExt, filter_fn},
+    filter::{FilterExt, LevelFilter, filter_fn},
     layer::{Filter, SubscriberExt},
     util::SubscriberInitExt,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
     Text,
     Json,
 }
 
-pub(crate) fn start(filter: &str, format: LogFormat) {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal());
-    let lines = match format {
-        LogFormat::Text => lines.compact().boxed(),
-        LogFormat::Json => lines.json().boxed(),
-    };
-    tracing_subscriber::registry().with(lines.with_filter(without_secrets(filter))).init();
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Logging {
+    filter: String,
+    format: Format,
 }
 
-/// The filter that was asked for. Whatever it is, a chain's endpoint is never logged whole: its
-/// path or query often holds a provider's key, and the transport puts it on every line.
+impl Logging {
+    /// Where a text has a fault, `default` is what is logged until the fault is told.
+    pub(crate) fn read(filter: Option<&str>, default: &str, format: &str, faults: &mut Faults) -> Self {
+        let filter = filter.map(str::trim).filter(|filter| !filter.is_empty()).unwrap_or(default);
+        let format = match format {
+            "text" => Some(Format::Text),
+            "json" => Some(Format::Json),
+            other => {
+                faults.add("--log-format", format!("{other:?} is neither text nor json"));
+                None
+            }
+        };
+        let filter = faults.sift("--log", check(filter).map(|()| filter)).unwrap_or(default);
+        Self { filter: filter.to_owned(), format: format.unwrap_or(Format::Text) }
+    }
+
+    pub(crate) fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    pub(crate) const fn format(&self) -> &'static str {
+        match self.format {
+            Format::Text => "text",
+            Format::Json => "json",
+        }
+    }
+
+    pub(crate) fn start(&self) {
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal());
+        let lines = match self.format {
+            Format::Text => lines.compact().boxed(),
+            Format::Json => lines.json().boxed(),
+        };
+        tracing_subscriber::registry().with(lines.with_filter(without_secrets(&self.filter))).init();
+    }
+}
+
+/// A single word would name a part of the program, all of whose lines are then logged and nothing
+/// else: a level that is misspelt would leave the log empty.
+fn check(filter: &str) -> Result<(), String> {
+    let level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let wrong = filter.split(',').find(|directive| !directive.contains(['=', '[']) && !level(directive));
+    let refuse = |why: &str| {
+        Err(format!(
+            "{why}; give a level (error, warn, info, debug), or directives such as warn,obol_verifier=debug"
+        ))
+    };
+    match (wrong, EnvFilter::try_new(filter)) {
+        (Some(word), _) => refuse(&format!("{word:?} is not a level")),
+        (None, Err(error)) => refuse(&format!("{filter:?} is not a filter ({error})")),
+        (None, Ok(_)) => Ok(()),
+    }
+}
+
+/// The filter that was asked for, which was checked. Whatever it is, a chain's endpoint is never
+/// logged whole: its path or query often holds a provider's key, and the transport puts it on
+/// every line.
 fn without_secrets<S: Subscriber>(filter: &str) -> impl Filter<S> + use<S> {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
-        eprintln!("obol: --log {filter:?} is not a filter ({error}); logging at info");
-        EnvFilter::new("info")
-    });
+    let filter = EnvFilter::new(filter);
     filter.and(filter_fn(|metadata| !metadata.target().starts_with("alloy_transport_http")))
 }
 
@@ -90,6 +140,16 @@ mod tests {
             });
             assert!(!text.contains("key"), "{filter}: {text}");
             assert!(filter.starts_with("alloy") || text.contains("settler"), "{filter}: {text}");
+        }
+    }
+    #[test]
+    fn a_filter_that_would_log_nothing_is_refused() {
+        for good in ["info", "OFF", "warn,obol_verifier=debug", "info,hyper=off", "[sale{payment=1}]=trace"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in ["inof", "obol_verifier", "info,obol_verifier=loud", "info, hyper=off", "obol=debug=info"]
+        {
+            assert!(check(bad).is_err_and(|why| why.contains("give a level")), "{bad}");
         }
     }
 }

@@ -6,8 +6,10 @@ mod cli;
 mod demo;
 mod endpoint;
 mod exit;
+mod faults;
 mod ledger;
 mod logging;
+mod open_files;
 mod output;
 #[cfg(test)]
 mod reference;
@@ -18,27 +20,42 @@ mod verifier;
 use clap::Parser;
 use cli::{Cli, Command};
 use exit::Failure;
+use faults::Faults;
+use logging::Logging;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start(cli.log_filter(), cli.log_format);
+    let mut faults = Faults::default();
+    let logging = cli.logging(&mut faults);
+    logging.start();
     // An error means that the process already has a provider, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::failed(format!("cannot start threads: {error}")).report(),
     };
-    let done = runtime.block_on(async {
-        match cli.command {
-            Command::Verifier(args) => verifier::run(*args).await,
-            Command::Demo(args) => demo::run(args).await,
-            Command::Ledger(args) => ledger::run(args).await,
-            Command::Chains(args) => chains::run(args).await,
-        }
-    });
-    match done {
+    match runtime.block_on(run(cli.command, logging, faults)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    }
+}
+
+/// A verifier tells the faults of its own settings along with these.
+async fn run(command: Command, logging: Logging, faults: Faults) -> Result<(), Failure> {
+    match command {
+        Command::Verifier(args) => verifier::run(*args, logging, faults).await,
+        Command::Demo(args) => {
+            faults.none()?;
+            demo::run(args).await
+        }
+        Command::Ledger(args) => {
+            faults.none()?;
+            ledger::run(args).await
+        }
+        Command::Chains(args) => {
+            faults.none()?;
+            chains::run(args).await
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The parts of `docs/` that the code dictates, compared with it. `OBOL_BLESS=1` writes them
 //! anew: `OBOL_BLESS=1 cargo test -p obol reference`.
 
-use crate::{cli::Cli, exit, ledger::COLUMNS};
+use crate::{cli::Cli, exit, ledger::COLUMNS, verifier::REQUIRED};
 use clap::{Arg, Command, CommandFactory};
 use obol_core::{Reason, WireVersion};
 use obol_ledger::State;
@@ -86,7 +86,8 @@ fn flags<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
         let environment = argument.get_env().map(|name| format!("`{}`", name.to_string_lossy()));
         let defaults: Vec<_> =
             argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-        let default = match (argument.is_required_set(), defaults.as_slice()) {
+        let required = argument.is_required_set() || argument.get_help_heading() == Some(REQUIRED);
+        let default = match (required, defaults.as_slice()) {
             (true, _) => "required".to_owned(),
             (false, []) => String::new(),
             (false, defaults) => format!("`{}`", defaults.join(" ")),

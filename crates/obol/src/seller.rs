@@ -10,7 +10,7 @@ use obol_ledger::Ledger;
 use obol_verifier::{Catalog, Gate, Limits, Parts, TrustedProxies, serve_admin, serve_gate};
 use std::{
     collections::HashSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -84,7 +84,7 @@ impl Seller {
         let endpoints = setup.endpoints;
         let registry = setup.registry;
         tokio::spawn(check_chains(endpoints.clone()));
-        tokio::spawn(publish(folder, catalog, registry, endpoints));
+        tokio::spawn(publish(folder, setup.offers, catalog, registry, endpoints));
         Ok(Self { gate, selling, stop_selling, admin, stop_admin, facilitator })
     }
 
@@ -105,6 +105,7 @@ impl Seller {
 /// Publishes each load of the folder for as long as the folder is watched.
 async fn publish(
     mut folder: obol_api::Watch,
+    path: PathBuf,
     catalog: Arc<Catalog>,
     registry: Arc<Registry>,
     endpoints: Vec<Endpoint>,
@@ -112,6 +113,7 @@ async fn publish(
     let served: HashSet<ChainId> = endpoints.iter().map(|endpoint| endpoint.chain.id).collect();
     let mut known_faults: HashSet<String> = HashSet::new();
     let mut known_assets: HashSet<Arc<Asset>> = HashSet::new();
+    let mut sells = true;
     loop {
         let loaded = folder.loaded();
         let (offers, unreached) = sellable(&loaded.offers, &served);
@@ -127,11 +129,23 @@ async fn publish(
         tokio::spawn(check_assets(new, endpoints.clone()));
         let selling = offers.len() - conflicts.len();
         tracing::info!(offers = selling, faults = faults.len(), "offers are loaded");
+        if std::mem::replace(&mut sells, selling > 0) && !sells {
+            tracing::warn!("{}", nothing_sold(&path, faults.len()));
+        }
         known_faults = faults;
         if folder.changed().await.is_err() {
             return;
         }
     }
+}
+
+fn nothing_sold(folder: &Path, faults: usize) -> String {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let why = match faults {
+        0 => "it has no ServiceOffer in a file *.yaml, *.yml or *.json (folders below it are not read)",
+        _ => "the faults above say why",
+    };
+    format!("nothing is sold: no offer of {} can be; {why}", folder.display())
 }
 
 /// The offers all of whose chains this process reaches, and what is wrong with the others.

@@ -5,8 +5,10 @@ use anyhow::{Context, Result, ensure};
 use obol_devchain::{CHAIN, Devchain, Options, USDC};
 use serde_json::Value;
 use std::{
+    collections::HashSet,
     fs,
     io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -67,6 +69,16 @@ fn the_demo_sells_twice_and_says_so_in_one_document() -> Result<()> {
 fn reads_back(ledger: &str) -> Result<()> {
     let listed = json(&run(&["ledger", "list", "--ledger", ledger, "--output", "json"])?)?;
     assert_eq!(listed.as_array().map(Vec::len), Some(2));
+    for (filter, expected) in [
+        (&["--state", "included", "--state", "settled"][..], 2),
+        (&["--offer", "demo/demo-hello"], 2),
+        (&["--state", "failed"], 0),
+        (&["--state", "settled", "--offer", "demo/other"], 0),
+    ] {
+        let listed =
+            run(&[&["ledger", "list", "--ledger", ledger, "--output", "json"][..], filter].concat())?;
+        assert_eq!(json(&listed)?.as_array().map(Vec::len), Some(expected), "{filter:?}");
+    }
     let shown = json(&run(&["ledger", "show", "--ledger", ledger, "1", "--output", "json"])?)?;
     let events = shown["events"].as_array().context("events")?;
     let states: Vec<_> = events.iter().filter_map(|event| event["to"].as_str()).collect();
@@ -83,6 +95,18 @@ fn reads_back(ledger: &str) -> Result<()> {
     for line in lines.lines() {
         assert_eq!(serde_json::from_str::<Value>(line)?["amount"], "10000");
     }
+    reads_nothing_from_nowhere(ledger)
+}
+
+fn reads_nothing_from_nowhere(ledger: &str) -> Result<()> {
+    let nowhere = "base-sepolia=http://127.0.0.1:1";
+    let unreached = run(&["ledger", "verify", "--ledger", ledger, "--rpc", nowhere])?;
+    let error = String::from_utf8_lossy(&unreached.stderr);
+    assert_eq!(unreached.status.code(), Some(5), "{error}");
+    ensure!(
+        error.contains("--rpc: base-sepolia: http://127.0.0.1:1") && error.contains("no answer"),
+        "{error}"
+    );
     Ok(())
 }
 
@@ -116,6 +140,11 @@ fn the_demo_prints_its_document_when_ready_and_runs_until_it_is_told_to_stop() -
         let document: Value = serde_json::from_str(&lines.next().context("no line")??)?;
         assert_eq!(document["reconciled"], true);
         ensure!(child.0.try_wait()?.is_none(), "ended by itself");
+        let ledger = document["ledger"].as_str().context("ledger")?;
+        let rpc = format!("base-sepolia={}", document["urls"]["rpc"].as_str().context("rpc")?);
+        let verified = run(&["ledger", "verify", "--ledger", ledger, "--rpc", &rpc])?;
+        let table = String::from_utf8_lossy(&verified.stdout);
+        ensure!(table.ends_with("\n\nLedger and chain agree to the last atomic unit.\n"), "{table}");
         signal(&child.0, stop)?;
         ensure!(child.0.wait()?.success(), "{stop}");
         ensure!(lines.next().is_none(), "more than one document");
@@ -163,18 +192,32 @@ fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
             4,
             &["--rpc", "unknown chain \"atlantis\"", "base-sepolia"],
         ),
-        (verifier(&[("--rpc", "http://127.0.0.1:1")]), 4, &["<chain>=<URL>"]),
+        (verifier(&[("--rpc", "http://127.0.0.1:1")]), 4, &["--rpc", "<chain>=<URL>"]),
+        (verifier(&[("--rpc", "base-sepolia=127.0.0.1:1")]), 4, &["--rpc", "http://"]),
         (verifier(&[("--offers", &nowhere)]), 4, &["--offers", "is not a folder"]),
         (verifier(&[("--settler-key-file", &nowhere)]), 4, &["--settler-key-file", "No such file"]),
-        (verifier(&[("--settler-key-file", &bad_key)]), 4, &["--settler-key-file", "not 32 bytes in hex"]),
+        (
+            verifier(&[("--settler-key-file", &bad_key)]),
+            4,
+            &["--settler-key-file", "bad.key", "not 32 bytes in hex", "64 hex digits"],
+        ),
         (verifier(&[("--ledger", &notes)]), 4, &["--ledger", "not a database"]),
         (verifier(&[("--chains", &chains)]), 4, &["chains.yaml", "chains[0]", "eip155:1x"]),
-        (verifier(&[("--listen", "nonsense")]), 2, &["--listen", "nonsense"]),
-        (verifier(&[("--settle-budget", "0")]), 2, &["--settle-budget", "1..=600"]),
-        (verifier(&[("--allow-payee", "0x12")]), 2, &["--allow-payee", "checksum"]),
-        (words(&format!("ledger list --ledger {nowhere}")), 4, &["--ledger", "nowhere"]),
+        (verifier(&[("--ledger", &offers)]), 4, &["--ledger", "is a folder"]),
+        (verifier(&[("--listen", "nonsense")]), 4, &["--listen", "nonsense", "127.0.0.1:8080"]),
+        (verifier(&[("--admin-listen", "127.0.0.1:8080")]), 4, &["--admin-listen", "--listen"]),
+        (verifier(&[("--settle-budget", "0")]), 4, &["--settle-budget", "from 1 to 600"]),
+        (verifier(&[("--allow-payee", "0x12")]), 4, &["--allow-payee", "checksum"]),
+        (verifier(&[("--trusted-proxy", "0.0.0.0/0")]), 4, &["--trusted-proxy", "everybody"]),
+        (verifier(&[("--stop-grace", "1m")]), 4, &["--stop-grace", "from 0 to 3600"]),
+        (verifier(&[("--no-such-flag", "1")]), 2, &["--no-such-flag"]),
+        (words("chains list --log inof"), 4, &["--log", "\"inof\" is not a level"]),
+        (words("chains list --log-format xml"), 4, &["--log-format", "text nor json"]),
+        (words(&format!("ledger list --ledger {nowhere}")), 4, &["--ledger", "there is no file", "nowhere"]),
         (words(&format!("ledger show --ledger {nowhere} 1")), 4, &["nowhere"]),
-        (words("chains check --rpc base=http://127.0.0.1:1"), 3, &["checks failed"]),
+        (words("ledger list --ledger x --state sold"), 2, &["--state", "reserved", "settled", "waived"]),
+        (words("ledger list --ledger x --offer hello"), 2, &["--offer", "default/hello"]),
+        (words("chains check --rpc base=http://127.0.0.1:1"), 5, &["had no answer", "--rpc"]),
     ];
     for (args, code, expected) in cases {
         let output = obol().args(&args).output()?;
@@ -185,6 +228,41 @@ fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
         }
         ensure!(!error.contains("panicked"), "{args:?}: {error}");
     }
+    Ok(())
+}
+
+#[test]
+fn every_fault_of_the_settings_is_told_at_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let wrong: [&[&str]; 2] = [
+        &["--listen", "8080", "--rpc", "atlantis=http://127.0.0.1:1", "--log", "loud", "--max-gas", "many"],
+        &["--print-config", "--offers", "nowhere", "--ledger", "no/obol.db", "--log-format", "xml"],
+    ];
+    for args in wrong {
+        let output = obol()
+            .arg("verifier")
+            .args(args)
+            .current_dir(folder.path())
+            .env("OBOL_CLOCK_SKEW", "301")
+            .env("OBOL_TRUSTED_PROXY", "10.0.0.0/8 proxy")
+            .output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(4), &b""[..]), "{error}");
+        let faults: Vec<_> = error.lines().collect();
+        ensure!(faults.iter().all(|fault| fault.starts_with("obol: --")), "{error}");
+        let given = args.iter().filter(|arg| arg.starts_with("--") && **arg != "--print-config");
+        let required = ["--offers", "--ledger", "--rpc", "--settler-key-file"];
+        let from_environment = ["--clock-skew (OBOL_CLOCK_SKEW)", "--trusted-proxy (OBOL_TRUSTED_PROXY)"];
+        let expected: HashSet<_> = given.copied().chain(required).chain(from_environment).collect();
+        let told: HashSet<_> = faults
+            .iter()
+            .filter_map(|fault| fault.strip_prefix("obol: ").and_then(|fault| fault.split_once(": ")))
+            .map(|(flag, _)| flag)
+            .collect();
+        assert_eq!(told, expected, "{error}");
+        assert_eq!(faults.len(), expected.len(), "{error}");
+    }
+    ensure!(fs::read_dir(folder.path())?.next().is_none(), "a refused start leaves nothing behind");
     Ok(())
 }
 
@@ -201,7 +279,71 @@ fn without_npm_and_anvil_the_demo_says_what_to_install() -> Result<()> {
         .output()?;
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{error}");
-    ensure!(error.contains("npm is needed once") && error.contains("install Node.js"), "{error}");
+    for words in ["obol demo", "npm is needed once", "a local chain (anvil", "install Node.js"] {
+        ensure!(error.contains(words), "{words}: {error}");
+    }
+    Ok(())
+}
+
+/// A verifier that runs in `folder` after this line of a shell, and its log up to a line with
+/// `until`.
+fn verifier_in(folder: &Path, first: &str, flags: &[&str], until: &str) -> Result<(Running, String)> {
+    let key = settler_key(folder)?;
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("{first}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_obol"), "verifier"])
+        .args(["--rpc", "base-sepolia=http://127.0.0.1:1", "--settler-key-file", &key])
+        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--ledger", "ledger.db"])
+        .args(["--offers", "."])
+        .args(flags)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map(Running)?;
+    let mut log = String::new();
+    for line in BufReader::new(child.0.stderr.take().context("stderr")?).lines() {
+        let line = line?;
+        log.push_str(&format!("{line}\n"));
+        if line.contains(until) {
+            return Ok((child, log));
+        }
+    }
+    anyhow::bail!("it ended without {until:?}: {log}")
+}
+
+/// Of a verifier with these limits: its log, and its limit of open files as the kernel has it.
+#[cfg(target_os = "linux")]
+fn started_with_limits(limits: &str, flags: &[&str]) -> Result<(String, String)> {
+    let folder = tempfile::tempdir()?;
+    let (child, log) = verifier_in(folder.path(), limits, flags, "selling")?;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.0.id()))?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).context("no limit")?;
+    let soft = line.split_whitespace().nth(3).context("no number")?;
+    Ok((log, soft.to_owned()))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_verifier_takes_the_files_that_it_may_have_and_says_when_they_are_too_few() -> Result<()> {
+    let few = "ulimit -Sn 300; ulimit -Hn 1000";
+    let (log, soft) = started_with_limits(few, &["--max-connections", "800", "--max-requests", "10"])?;
+    assert_eq!(soft, "1000", "{log}");
+    ensure!(log.contains("1000 files may be open") && log.contains("--max-connections (800)"), "{log}");
+    let (log, soft) = started_with_limits(few, &["--max-connections", "500", "--max-requests", "10"])?;
+    assert_eq!(soft, "1000", "{log}");
+    ensure!(!log.contains("files may be open"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn a_verifier_that_sells_nothing_says_where_it_looked() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (_child, log) = verifier_in(folder.path(), ":", &[], "nothing is sold")?;
+    let looked = folder.path().to_str().context("UTF-8")?;
+    ensure!(log.contains(looked) && log.contains("*.yaml"), "{log}");
+    fs::write(folder.path().join("bad.yaml"), "kind: ServiceOffer\n")?;
+    let (_other, log) = verifier_in(folder.path(), ":", &[], "nothing is sold")?;
+    ensure!(log.contains("bad.yaml") && log.contains("the faults above say why"), "{log}");
     Ok(())
 }
 
@@ -226,23 +368,57 @@ fn a_port_that_is_taken_is_named_with_its_flag() -> Result<()> {
 }
 
 #[test]
+fn the_demo_names_the_flag_of_a_port_that_is_taken() -> Result<()> {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    let port = taken.local_addr()?.port().to_string();
+    let output = run(&["demo", "--chain-only", "--rpc-port", &port])?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{error}");
+    ensure!(error.contains("--rpc-port") && error.contains(&port), "{error}");
+    Ok(())
+}
+
+#[test]
 fn the_settings_in_force_are_shown_without_secrets() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let key = settler_key(folder.path())?;
+    fs::create_dir(folder.path().join("offers"))?;
     let output = obol()
         .args(["verifier", "--print-config", "--offers", "offers", "--ledger", "ledger.db"])
+        .args(["--log", "warn,obol=debug"])
+        .current_dir(folder.path())
         .args(["--rpc", "base-sepolia=https://user:secret@rpc.example/v2/sesame?key=sesame"])
         .args(["--settler-key-file", &key])
         .env("OBOL_CLOCK_SKEW", "7")
         .output()?;
     let config = json(&output)?;
     assert_eq!(config["clock_skew"], 7);
+    assert_eq!((&config["log"], &config["log_format"]), (&"warn,obol=debug".into(), &"text".into()));
+    ensure!(!folder.path().join("ledger.db").exists(), "showing makes no ledger");
     assert_eq!(config["rpc"]["eip155:84532"], "https://rpc.example/[hidden]");
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(
         !text.contains("sesame") && !text.contains("secret") && !text.contains(&"11".repeat(32)),
         "{text}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_settler_key_that_others_can_read_is_warned_of() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let key = settler_key(folder.path())?;
+    for (mode, warns) in [(0o600, false), (0o640, true), (0o604, true)] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode))?;
+        let output = obol()
+            .args(["verifier", "--print-config", "--offers", ".", "--ledger", "ledger.db"])
+            .args(["--rpc", "base-sepolia=http://127.0.0.1:1", "--settler-key-file", &key])
+            .current_dir(folder.path())
+            .output()?;
+        let log = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{log}");
+        assert_eq!(log.contains(&format!("chmod 600 {key}")), warns, "{mode:o}: {log}");
+    }
     Ok(())
 }
 
@@ -253,16 +429,17 @@ async fn the_known_assets_are_held_against_a_chain() -> Result<()> {
     let output = run(&["chains", "check", "--rpc", &rpc, "--output", "json"])?;
     let checks = json(&output)?;
     let of = |symbol: &str| {
-        checks
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|check| check["asset"] == symbol)
-            .map(|check| check["ok"].clone())
+        let mut checks = checks.as_array().into_iter().flatten();
+        let check = checks.find(|check| check["asset"] == symbol).context("no such asset")?;
+        anyhow::Ok((check["ok"].clone(), check["absent"].clone()))
     };
-    assert_eq!((of("USDC"), of("OBOL")), (Some(true.into()), Some(false.into())));
-    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(of("USDC")?, (true.into(), false.into()));
+    assert_eq!(of("OBOL")?, (false.into(), true.into()), "the local chain has USDC alone");
+    assert_eq!(output.status.code(), Some(0));
+    let nowhere = run(&["chains", "check", "--rpc", &rpc, "--rpc", "base=http://127.0.0.1:1"])?;
+    assert_eq!(nowhere.status.code(), Some(5), "{nowhere:?}");
     let wrong = run(&["chains", "check", "--rpc", &format!("base={}", chain.url())])?;
+    assert_eq!(wrong.status.code(), Some(3));
     let table = String::from_utf8_lossy(&wrong.stdout);
     ensure!(table.contains("serves eip155:84532, not eip155:8453"), "{table}");
     Ok(())

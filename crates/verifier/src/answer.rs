@@ -69,7 +69,7 @@ static CHALLENGE: LazyLock<HeaderMap> = LazyLock::new(|| {
 /// A 402: what to pay and, when a payment came, why it was not taken.
 fn challenge(posted: Posted, request: &HeaderMap) -> Response<GateBody> {
     let html = page::is_wanted(request);
-    let body = if html { page::render(&posted.json).into() } else { posted.json };
+    let body = if html { page::render(&posted.json, &posted.menu).into() } else { posted.json };
     let mut response = Response::new(GateBody::own(body));
     *response.status_mut() = StatusCode::PAYMENT_REQUIRED;
     let headers = response.headers_mut();

@@ -1,6 +1,6 @@
 //! What is sold, compiled once per load. A request takes one snapshot and keeps it.
 
-use crate::{posted::Challenges, trouble::Trouble};
+use crate::{page::Menu, posted::Challenges, trouble::Trouble};
 use arc_swap::ArcSwapOption;
 use obol_core::{Conflict, Offer, Registry, RequestPath, Routes};
 use obol_wire::ChallengeTemplate;
@@ -49,11 +49,10 @@ impl Catalog {
     pub fn publish(&self, offers: &[Arc<Offer>], registry: &Registry) -> Vec<Conflict> {
         let listed = offers.iter().map(|offer| {
             Shared(Arc::new(Listed {
-                challenges: Challenges::new(ChallengeTemplate::new(
-                    &offer.accepts,
-                    registry,
-                    &offer.description,
-                )),
+                challenges: Challenges::new(
+                    ChallengeTemplate::new(&offer.accepts, registry, &offer.description),
+                    Menu::new(Arc::clone(offer), registry),
+                ),
                 segments: offer.path.split('/').filter(|segment| !segment.is_empty()).count(),
                 offer: Arc::clone(offer),
                 upstream: Trouble::default(),

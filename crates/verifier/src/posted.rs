@@ -1,6 +1,6 @@
 //! 402s in the form in which they leave.
 
-use crate::{asked, trust::Outside};
+use crate::{asked, page::Menu, trust::Outside};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderValue, Request};
@@ -9,19 +9,13 @@ use obol_core::{Refusal, WireVersion};
 use obol_wire::{Challenge, ChallengeTemplate};
 use std::sync::Arc;
 
-/// What a 402 says: the `PAYMENT-REQUIRED` header's value and the JSON body. Cheap to clone.
+/// What a 402 says: the `PAYMENT-REQUIRED` header's value and the body. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Posted {
     pub(crate) header: HeaderValue,
     pub(crate) json: Bytes,
-}
-
-impl From<Challenge> for Posted {
-    fn from(challenge: Challenge) -> Self {
-        // Base64 is always a header's value.
-        let header = HeaderValue::try_from(challenge.header);
-        Self { header: header.unwrap_or_else(|_| HeaderValue::from_static("")), json: challenge.body.into() }
-    }
+    /// For people.
+    pub(crate) menu: Arc<Menu>,
 }
 
 /// An offer's 402s. Clients of an offer mostly ask for one address, and whoever floods it does
@@ -29,6 +23,7 @@ impl From<Challenge> for Posted {
 #[derive(Debug)]
 pub(crate) struct Challenges {
     template: ChallengeTemplate,
+    menu: Arc<Menu>,
     last: ArcSwapOption<Last>,
 }
 
@@ -42,8 +37,8 @@ struct Last {
 const KEPT: usize = 256;
 
 impl Challenges {
-    pub(crate) fn new(template: ChallengeTemplate) -> Self {
-        Self { template, last: ArcSwapOption::empty() }
+    pub(crate) fn new(template: ChallengeTemplate, menu: Menu) -> Self {
+        Self { template, menu: Arc::new(menu), last: ArcSwapOption::empty() }
     }
 
     /// To a request without a payment.
@@ -54,7 +49,7 @@ impl Challenges {
             return last.posted.clone();
         }
         let url = asked::url(outside, request);
-        let posted = Posted::from(self.template.render(&url, None, WireVersion::V2));
+        let posted = self.post(self.template.render(&url, None, WireVersion::V2));
         if url.len() <= KEPT {
             self.last.store(Some(Arc::new(Last { url, posted: posted.clone() })));
         }
@@ -63,6 +58,12 @@ impl Challenges {
 
     /// To a request whose payment is not taken.
     pub(crate) fn refused(&self, url: &str, refusal: &Refusal, version: WireVersion) -> Posted {
-        self.template.render(url, Some(refusal), version).into()
+        self.post(self.template.render(url, Some(refusal), version))
+    }
+
+    fn post(&self, challenge: Challenge) -> Posted {
+        // Base64 is always a header's value.
+        let header = HeaderValue::try_from(challenge.header).unwrap_or_else(|_| HeaderValue::from_static(""));
+        Posted { header, json: challenge.body.into(), menu: Arc::clone(&self.menu) }
     }
 }

@@ -16,6 +16,7 @@ use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
+    time::Instant,
 };
 
 /// What a server allows.
@@ -25,7 +26,7 @@ pub struct Limits {
     pub connections: usize,
     /// How long a client may take over a request's head.
     pub header_read: Duration,
-    /// How long responses may go on when the server is to stop.
+    /// How long responses and sales may go on when the server is to stop.
     pub grace: Duration,
 }
 
@@ -42,14 +43,14 @@ const MAX_HEAD: usize = 128 * 1024;
 /// left: their upstream may still be at work.
 pub async fn serve_gate(gate: Gate, listener: TcpListener, limits: Limits, stop: watch::Receiver<bool>) {
     let sales = gate.clone();
-    serve(listener, limits, stop, move |request: Request<Incoming>, peer| {
+    let end = serve(listener, limits, stop, move |request: Request<Incoming>, peer| {
         match health(&gate, request.uri().path()) {
             Some(response) => gate::at_once(response),
             None => gate.answer(request, peer),
         }
     })
     .await;
-    if tokio::time::timeout(limits.grace, sales.finish_sales()).await.is_err() {
+    if tokio::time::timeout_at(end, sales.finish_sales()).await.is_err() {
         tracing::warn!(after = ?limits.grace, "sales were left unfinished; their holds end by themselves");
     }
 }
@@ -94,7 +95,13 @@ fn plain(status: StatusCode, text: &'static str) -> Response<GateBody> {
     response
 }
 
-async fn serve<A, F>(listener: TcpListener, limits: Limits, mut stop: watch::Receiver<bool>, answer: A)
+/// The time at which the grace that began with `stop` is over.
+async fn serve<A, F>(
+    listener: TcpListener,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+    answer: A,
+) -> Instant
 where
     A: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Response<GateBody>> + Send + 'static,
@@ -121,9 +128,11 @@ where
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits.grace, graceful.shutdown()).await.is_err() {
+    let end = Instant::now() + limits.grace;
+    if tokio::time::timeout_at(end, graceful.shutdown()).await.is_err() {
         tracing::warn!(after = ?limits.grace, "responses were cut off");
     }
+    end
 }
 
 async fn accept(

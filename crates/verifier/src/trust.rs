@@ -14,16 +14,20 @@ pub struct Network {
     prefix: u8,
 }
 
-/// Why a text is not a network.
+/// Why a text is not a network of proxies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither an IP address nor a network such as 10.0.0.0/8")]
-pub struct NetworkError(String);
+pub enum NetworkError {
+    #[error("{0:?} is neither an IP address nor a network such as 10.0.0.0/8")]
+    NotANetwork(String),
+    #[error("{0} is everybody, and whoever is trusted can forge a client's address; name your proxies only")]
+    Everybody(String),
+}
 
 impl FromStr for Network {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let refused = || NetworkError(text.to_owned());
+        let refused = || NetworkError::NotANetwork(text.to_owned());
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -33,6 +37,9 @@ impl FromStr for Network {
         let prefix = prefix.map_or(Ok(longest), |prefix| prefix.parse().map_err(|_| refused()))?;
         if prefix > longest {
             return Err(refused());
+        }
+        if prefix == 0 {
+            return Err(NetworkError::Everybody(text.to_owned()));
         }
         Ok(Self { address, prefix })
     }
@@ -149,7 +156,14 @@ mod tests {
             assert!(!network.contains(outside.parse().unwrap()), "{network} {outside}");
         }
         for text in ["", "10.0.0.0/33", "10.0.0/8", "example.org", "10.0.0.0/x"] {
-            assert!(text.parse::<Network>().is_err(), "{text:?}");
+            assert!(matches!(text.parse::<Network>(), Err(NetworkError::NotANetwork(_))), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn everybody_is_no_proxy() {
+        for text in ["0.0.0.0/0", "::/0", "10.1.2.3/0"] {
+            assert_eq!(text.parse::<Network>(), Err(NetworkError::Everybody(text.to_owned())));
         }
     }
 }

@@ -126,6 +126,7 @@ async fn people_get_a_page_that_runs_nothing_and_shows_markup_as_text() -> Resul
         assert!(!page.replace("</pre></html>", "").contains(markup), "{page}");
     }
     assert!(page.contains("&lt;script&gt;") && page.contains("10000"), "{page}");
+    assert!(page.contains(">0.01 USDC<") && page.contains("base-sepolia"), "{page}");
 
     // What the client itself sends is text too.
     let sent = format!(

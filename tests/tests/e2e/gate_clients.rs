@@ -4,7 +4,9 @@ use anyhow::{Context, Result};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use obol_devchain::{Account, Mining};
-use obol_tests::{Printed, PythonClient, Shop, ShopOptions, Upstream, npm_clients, reply, run_script};
+use obol_tests::{
+    Printed, PythonClient, Shop, ShopOptions, Upstream, client_script, npm_clients, reply, run_script,
+};
 use std::{net::SocketAddr, time::Duration};
 
 const AT: &str = "/services/demo-hello/";
@@ -81,4 +83,22 @@ async fn the_published_v1_client_pays_for_get_and_post_and_reads_its_receipt() -
 async fn the_published_python_client_pays_for_get_and_post_and_reads_its_receipt() -> Result<()> {
     let Some(python) = PythonClient::fetched().await? else { return Ok(()) };
     pays("eip155:84532", |payer, shop, body| python.pay(payer, (shop, AT), body)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scripts_that_pay_say_which_key_they_want() -> Result<()> {
+    let Some(packages) = npm_clients().await? else { return Ok(()) };
+    for script in ["pay-v1", "pay-v2"] {
+        for key in [None, Some("0x1234")] {
+            let mut node = client_script(&packages, script)?;
+            node.arg("http://127.0.0.1:1/").env_remove("EVM_PRIVATE_KEY");
+            node.envs(key.map(|key| ("EVM_PRIVATE_KEY", key)));
+            let output = node.output().await?;
+            let printed: Printed = serde_json::from_slice(&output.stdout)?;
+            let error = printed.error.context("no error")?;
+            assert!(error.contains("EVM_PRIVATE_KEY") && error.contains("64 hex digits"), "{error}");
+            assert_eq!(output.status.code(), Some(1));
+        }
+    }
+    Ok(())
 }

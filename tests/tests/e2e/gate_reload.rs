@@ -163,3 +163,31 @@ async fn a_stop_lets_running_sales_and_responses_finish_and_takes_no_new_ones() 
     assert_eq!(response.into_body().collect().await?.to_bytes(), "to the end");
     shop.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_grace_of_a_stop_is_one_for_responses_and_sales() -> Result<()> {
+    let mut options = ShopOptions::default();
+    options.limits.grace = Duration::from_secs(3);
+    let grace = options.limits.grace;
+    let shop = Shop::open(options).await?;
+    let (asked, mut asks) = mpsc::channel(1);
+    let upstream = Upstream::start(move |_| {
+        let asked = asked.clone();
+        async move {
+            asked.try_send(()).expect("the test listens");
+            std::future::pending().await
+        }
+    })
+    .await?;
+    shop.sell(AT, &upstream)?;
+    let (_, header) = customer(&shop, 0).payment(AT).await?;
+    // Both its response and its sale are on their way until the end.
+    let buying = tokio::spawn(fetch(shop.address, paid(get(AT), &header)));
+    asks.recv().await.context("not asked")?;
+    let stopping = Instant::now();
+    shop.close().await?;
+    let took = stopping.elapsed();
+    ensure!(took >= grace && took < 2 * grace, "{took:?}");
+    buying.abort();
+    Ok(())
+}

@@ -9,6 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 use std::path::PathBuf;
 
+const AGAIN: &str = "Each run has a new chain, and so a new ledger. To keep a run's ledger where you want it, name a \
+                     file that is not there yet: --ledger demo.db";
+
 #[derive(Debug, Serialize)]
 pub(super) struct Document {
     pub(super) chain: String,
@@ -84,14 +87,16 @@ impl Document {
         let ledger = self.ledger.display();
         let obol = output::this_command();
         if once {
-            text.push_str(&format!("\nThe ledger stays here: {obol} ledger list --ledger {ledger}\n"));
+            text.push_str(&format!(
+                "\nThe ledger stays here: {obol} ledger list --ledger {ledger}\nThe chain is gone. {AGAIN}\n"
+            ));
             return text;
         }
         text.push_str(&format!(
             "\nTry:\n  curl -i {service}\n  curl -i -H 'Accept: text/html' {service}\n  \
              {obol} ledger list --ledger {ledger}\n  {obol} ledger show --ledger {ledger} 1\n  \
              {obol} ledger verify --ledger {ledger} --rpc base-sepolia={rpc}\n  \
-             $EDITOR {offers}/demo-hello.yaml   # change the price; it takes effect at once\n",
+             $EDITOR {offers}/demo-hello.yaml   # change the price; it takes effect at once\n\n{AGAIN}\n",
             service = self.urls.service,
             rpc = self.urls.rpc,
             offers = self.offers.display(),
@@ -139,6 +144,29 @@ pub(super) fn chain(chain: &Devchain, output: Output) {
                 table.render(),
                 accounts.len().saturating_sub(5),
             ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_run_it_say_how_to_keep_the_ledger_of_the_next() {
+        let document = Document {
+            chain: CHAIN.to_string(),
+            payments: Vec::new(),
+            earnings: Vec::new(),
+            reconciled: true,
+            urls: Urls { rpc: String::new(), verifier: String::new(), service: String::new() },
+            ledger: "/tmp/ledger.db".into(),
+            offers: "/tmp/offers".into(),
+        };
+        for once in [true, false] {
+            let words = document.in_words(once);
+            assert!(words.contains("ledger list --ledger /tmp/ledger.db"), "{words}");
+            assert!(words.ends_with("--ledger demo.db\n"), "{words}");
         }
     }
 }

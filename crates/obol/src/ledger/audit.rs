@@ -8,7 +8,7 @@ use crate::{
     seller::process_name,
 };
 use obol_core::{ChainId, Registry};
-use obol_facilitator::{Audit, Difference, audit, reconcile as write_down};
+use obol_facilitator::{Audit, AuditError, Difference, audit, reconcile as write_down};
 use obol_ledger::{Clock, Ledger, Place};
 use serde_json::json;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(super) async fn reconcile(compared: &Compared) -> Result<(), Failure> {
             audits.push(found);
             continue;
         }
-        write_down(&ledger, &endpoint.rpc, &found).await?;
+        write_down(&ledger, &endpoint.rpc, &found).await.map_err(|error| uncompared(endpoint, error))?;
         let (left, _) = agree(&ledger, endpoint).await?;
         eprintln!("{chain}: {} differences, {} are left", found.differences.len(), left.differences.len());
         if !left.differences.is_empty() {
@@ -60,6 +60,21 @@ fn reached(endpoints: &[Endpoint], chain: ChainId) -> Result<&Endpoint, Failure>
     })
 }
 
+/// Why ledger and chain were not compared, with the flag that may mend it.
+fn uncompared(endpoint: &Endpoint, error: AuditError) -> Failure {
+    let (name, shown) = (&endpoint.chain.name, endpoint.rpc.shown());
+    match error {
+        AuditError::Ledger(error) => error.into(),
+        AuditError::WrongChain { found, wanted } => Failure::config(format!(
+            "--rpc: {name}: {shown} serves eip155:{found}, not {wanted}; give an endpoint of {name}"
+        )),
+        AuditError::Rpc(error) => Failure::unavailable(format!(
+            "--rpc: {name}: {shown} did not tell what is on the chain: {error}; try again, or give another \
+             endpoint as --rpc {name}=<URL>"
+        )),
+    }
+}
+
 /// Whether ledger and chain agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
@@ -74,13 +89,14 @@ pub(crate) async fn agree(ledger: &Ledger, endpoint: &Endpoint) -> Result<(Audit
             eprintln!("{}: block {block} of {head}", endpoint.chain.id);
         }
     };
-    let mut look = audit(ledger, &endpoint.rpc, endpoint.chain.id, &mut progress).await?;
+    let failed = |error| uncompared(endpoint, error);
+    let mut look = audit(ledger, &endpoint.rpc, endpoint.chain.id, &mut progress).await.map_err(failed)?;
     for _ in 1..LOOKS {
         if look.differences.is_empty() {
             break;
         }
         tokio::time::sleep(LAG).await;
-        look = audit(ledger, &endpoint.rpc, endpoint.chain.id, &mut progress).await?;
+        look = audit(ledger, &endpoint.rpc, endpoint.chain.id, &mut progress).await.map_err(failed)?;
     }
     let settled = if look.differences.is_empty() { Settled::Yes } else { Settled::No };
     Ok((look, settled))
@@ -110,12 +126,27 @@ fn report(audits: &[Audit], registry: &Registry, output: Output) -> Result<(), F
             for difference in audits.iter().flat_map(|audit| &audit.differences) {
                 output::print(&format!("{}\n", in_words(difference)));
             }
+            output::print(&format!("\n{}\n", verdict(audits.len(), differences)));
         }
     }
     match differences {
         0 => Ok(()),
-        1 => Err(Failure::differs("ledger and chain differ in one payment")),
-        some => Err(Failure::differs(format!("ledger and chain differ in {some} payments"))),
+        some => Err(Failure::differs(format!("ledger and chain differ in {}", payments(some)))),
+    }
+}
+
+fn verdict(chains: usize, differences: usize) -> String {
+    match (chains, differences) {
+        (0, _) => "The ledger has no payments to compare.".to_owned(),
+        (_, 0) => "Ledger and chain agree to the last atomic unit.".to_owned(),
+        (_, some) => format!("LEDGER AND CHAIN DIFFER IN {}.", payments(some).to_uppercase()),
+    }
+}
+
+fn payments(count: usize) -> String {
+    match count {
+        1 => "one payment".to_owned(),
+        some => format!("{some} payments"),
     }
 }
 
@@ -168,4 +199,17 @@ fn as_json(audit: &Audit, registry: &Registry) -> serde_json::Value {
         "chain": audit.chain.to_string(), "from_block": audit.from_block, "to_block": audit.to_block,
         "matched": audit.matched, "newer": audit.newer.len(), "differences": differences, "unattributed": unattributed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_never_says_that_what_differs_agrees() {
+        assert_eq!(verdict(1, 0), "Ledger and chain agree to the last atomic unit.");
+        assert_eq!(verdict(0, 0), "The ledger has no payments to compare.");
+        assert_eq!(verdict(2, 1), "LEDGER AND CHAIN DIFFER IN ONE PAYMENT.");
+        assert_eq!(verdict(2, 3), "LEDGER AND CHAIN DIFFER IN 3 PAYMENTS.");
+    }
 }

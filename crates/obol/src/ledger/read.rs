@@ -18,42 +18,16 @@ const PAGE: u32 = 1_000;
 
 pub(super) fn open(source: &Source) -> Result<(Ledger, Registry), Failure> {
     let registry = chains_file::registry(source.chains.as_deref())?;
-    let ledger = Ledger::open_read_only(&source.ledger)
-        .map_err(|error| Failure::config(format!("--ledger: {error}")))?;
+    let file = &source.ledger;
+    if !file.is_file() {
+        return Err(Failure::config(format!(
+            "--ledger: there is no file {}; name the ledger that the verifier was started with, which makes it",
+            file.display()
+        )));
+    }
+    let ledger =
+        Ledger::open_read_only(file).map_err(|error| Failure::config(format!("--ledger: {error}")))?;
     Ok((ledger, registry))
-}
-
-pub(super) async fn list(source: &Source, limit: u32, output: Output) -> Result<(), Failure> {
-    let (ledger, registry) = open(source)?;
-    let records = ledger.newest(limit).await?;
-    match output {
-        Output::Json => {
-            let views: Vec<_> = records.iter().map(|record| PaymentView::new(record, &registry)).collect();
-            output::print_json(&views);
-        }
-        Output::Table => output::print(&payments_table(&records, &registry).render()),
-    }
-    Ok(())
-}
-
-fn payments_table(records: &[PaymentRecord], registry: &Registry) -> Table {
-    let mut table =
-        Table::new(["ID", "WHEN", "OFFER", "AMOUNT", "CHAIN", "PAYER", "STATE", "DELIVERY", "TRANSACTION"]);
-    for record in records {
-        let key = &record.key;
-        table.row([
-            record.id.0.to_string(),
-            output::time(record.created_at.seconds()),
-            record.offer.to_string(),
-            human(registry, key.chain, key.asset, record.amount),
-            key.chain.to_string(),
-            key.payer.to_checksum(None),
-            record.state().to_string(),
-            record.delivery.to_string(),
-            record.inclusion.map_or_else(|| "-".to_owned(), |at| at.tx.to_string()),
-        ]);
-    }
-    table
 }
 
 pub(super) async fn show(source: &Source, payment: &str, output: Output) -> Result<(), Failure> {
