@@ -5,7 +5,7 @@ build:
 	cargo build --release --locked -p obol
 
 demo:
-	cargo run --release --locked -p obol -- demo $(ARGS)
+	cargo run --profile demo --locked -p obol -- demo $(ARGS)
 
 test:
 	cargo test --workspace --locked
@@ -15,6 +15,7 @@ lint:
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml > /dev/null
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo check --locked -p obol
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
 # Each parser for SECONDS; TARGET=paths for one of them.

@@ -86,15 +86,33 @@ impl<T: AsRef<Offer>> Routes<T> {
     ///
     /// Paths are compared without case, and a path that fits only so belongs to nobody: on an
     /// upstream that ignores case it would be a way around the deeper of two offers.
+    ///
+    /// So are segments compared without dots and spaces at their ends, which some file systems
+    /// leave out, and up to an encoded `?` or `#`, which some servers decode twice.
     pub fn find(&self, host: Option<&str>, path: &RequestPath<'_>) -> Option<&T> {
-        let folded = fold(path.decoded());
-        let for_host = || self.hosts.get(&*fold(without_port(host?)))?.find(&folded);
+        let decoded = path.decoded();
+        let folded = fold(decoded);
+        let (spelled, found) = self.deepest(host, &folded)?;
+        if let Some(plain) = plain(&folded)
+            && self.deepest(host, &plain).is_none_or(|(other, _)| other.len() != spelled.len())
+        {
+            return None;
+        }
+        decoded.starts_with(spelled).then_some(found)
+    }
+
+    fn deepest<'t: 'p, 'p>(&'t self, host: Option<&str>, folded: &'p str) -> Option<(&'p str, &'t T)> {
+        let for_host = || self.hosts.get(&*fold(without_port(host?)))?.find(folded);
         let found = match self.hosts.is_empty() {
             true => None,
             false => for_host(),
         };
-        let (spelled, found) = found.or_else(|| self.every_host.find(&folded))?;
-        path.decoded().starts_with(spelled).then_some(found)
+        found.or_else(|| self.every_host.find(folded))
+    }
+
+    /// All offers, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.hosts.values().chain([&self.every_host]).flat_map(|table| table.by_path.values())
     }
 
     pub fn len(&self) -> usize {
@@ -132,6 +150,18 @@ fn fold(text: &str) -> Cow<'_, str> {
         true => Cow::Owned(text.to_ascii_lowercase()),
         false => Cow::Borrowed(text),
     }
+}
+
+/// The path as the servers read it that leave out what others keep; none when they all agree.
+fn plain(path: &str) -> Option<String> {
+    let path = path.trim_end_matches('/');
+    let before = path.find(['?', '#']).map_or(path, |at| &path[..at]);
+    let trimmed = |segment: &str| segment.trim_end_matches(['.', ' ']).len();
+    if before.len() == path.len() && path.split('/').all(|segment| trimmed(segment) == segment.len()) {
+        return None;
+    }
+    let segments: Vec<_> = before.split('/').map(|segment| &segment[..trimmed(segment)]).collect();
+    Some(segments.join("/"))
 }
 
 fn without_port(host: &str) -> &str {
@@ -208,6 +238,28 @@ mod tests {
             assert_eq!(found(&routes, None, path), None, "{path}");
         }
         assert_eq!(found(&routes, None, "/a/Other").as_deref(), Some("cheap"));
+    }
+
+    #[test]
+    fn a_spelling_that_some_servers_take_for_a_dearer_path_is_nobodys() {
+        let (routes, _) = Routes::compile([offer("cheap", None, "/a"), offer("dear", None, "/a/premium")]);
+        for path in [
+            "/a/premium./x",
+            "/a/premium%20/x",
+            "/a/premium...",
+            "/a/premium%3Fx",
+            "/a/premium%23x",
+            "/a/premium. ./",
+        ]
+        .map(|path| path.replace(' ', "%20"))
+        {
+            assert_eq!(found(&routes, None, &path), None, "{path}");
+        }
+        for path in ["/a/C%23", "/a/what%3F", "/a/x./premium", "/a/end.", "/a/..."] {
+            assert_eq!(found(&routes, None, path).as_deref(), Some("cheap"), "{path}");
+        }
+        assert_eq!(found(&routes, None, "/a/premium/x.%20/").as_deref(), Some("dear"));
+        assert_eq!(found(&routes, None, "/a.").as_deref(), None);
     }
 
     #[test]

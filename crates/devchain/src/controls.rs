@@ -97,10 +97,6 @@ impl Devchain {
         self.control("anvil_setBalance", json!([account, wei])).await
     }
 
-    pub async fn set_nonce(&self, account: Address, nonce: u64) -> Result<(), DevchainError> {
-        self.control("anvil_setNonce", json!([account, U64::from(nonce)])).await
-    }
-
     pub async fn set_code(&self, account: Address, code: &Bytes) -> Result<(), DevchainError> {
         self.control("anvil_setCode", json!([account, code])).await
     }

@@ -98,11 +98,6 @@ impl FaultyRpc {
         lock(&self.state).forwarded.get(method).copied().unwrap_or(0)
     }
 
-    /// Every method that was asked for, and how often.
-    pub fn all_seen(&self) -> BTreeMap<String, u64> {
-        lock(&self.state).seen.clone()
-    }
-
     /// HTTP requests; a batch is one.
     pub fn requests(&self) -> u64 {
         lock(&self.state).requests

@@ -1,16 +1,14 @@
 //! Ledger against chain: payment by payment, and every transfer to a payee.
 
-use crate::settler::{inclusion, pays};
-use obol_core::{Amount, ChainId, PaymentKey, TransferMethod};
+use crate::{
+    limits::REORGANISED,
+    range::Range,
+    settler::{inclusion, pays},
+};
+use obol_core::{ChainId, PaymentKey, TransferMethod};
 use obol_evm::{AuthorizedTransfer, BlockTag, PlainTransfer, Rpc, RpcError};
 use obol_ledger::{Ledger, LedgerError, PaymentId, PaymentRecord};
 use std::collections::{HashMap, HashSet};
-
-/// Blocks in one search for events: what public endpoints allow.
-const RANGE: u64 = 2_000;
-
-/// A reorganisation can move a transfer to before the block at which its payment was verified.
-const MARGIN: u64 = 64;
 
 /// Receipts in one request.
 const RECEIPTS: usize = 100;
@@ -74,14 +72,21 @@ pub async fn audit(
     let head = rpc.latest_block().await?.number.to::<u64>();
     let payees = ledger.payees(chain).await?;
     let first = payees.iter().map(|payee| payee.since).min().unwrap_or(head);
-    let from_block = first.saturating_sub(MARGIN);
+    let from_block = first.saturating_sub(REORGANISED);
     let watched: Vec<_> = payees.iter().map(|payee| (payee.asset, payee.payee)).collect();
     let mut plain = Vec::new();
     let mut from = from_block;
+    let mut range = Range::default();
     while from <= head {
-        let to = head.min(from.saturating_add(RANGE - 1));
+        let to = head.min(from.saturating_add(range.blocks() - 1));
+        match rpc.transfers_to(&watched, from, to).await {
+            Ok(found) => plain.extend(found),
+            Err(error) => {
+                range.shrink(error)?;
+                continue;
+            }
+        }
         progress(to, head);
-        plain.extend(rpc.transfers_to(&watched, from, to).await?);
         from = to + 1;
     }
     let transfers = authorized(rpc, chain, &plain).await?;
@@ -173,13 +178,6 @@ fn is_at(record: &PaymentRecord, transfer: &AuthorizedTransfer) -> bool {
     })
 }
 
-impl Audit {
-    /// The sum of what no payment of the ledger explains, per asset as listed.
-    pub fn unattributed_amount(&self) -> Option<Amount> {
-        self.unattributed.iter().map(|transfer| transfer.amount).try_fold(Amount::ZERO, Amount::checked_add)
-    }
-}
-
 /// Writes down what the chain shows and the ledger did not have. What it still owes is left to
 /// the verifier, which alone sends.
 pub async fn reconcile(ledger: &Ledger, rpc: &Rpc, audit: &Audit) -> Result<(), AuditError> {
@@ -198,10 +196,13 @@ pub async fn reconcile(ledger: &Ledger, rpc: &Rpc, audit: &Audit) -> Result<(), 
 }
 
 async fn forget(ledger: &Ledger, record: &PaymentRecord) -> Result<(), AuditError> {
-    match (record.batch, record.inclusion) {
-        (Some(batch), _) => ledger.orphan_batch(batch).await?,
-        (None, Some(at)) => ledger.orphan(record.id, at.block_hash).await?,
-        (None, None) => {}
+    if let Some(batch) = record.batch {
+        ledger.orphan_batch(batch).await?;
+    }
+    // A stranger's transaction may have come before the batch's; for what the batch took with it
+    // there is nothing left to do.
+    if let Some(at) = record.inclusion {
+        ledger.orphan(record.id, at.block_hash).await?;
     }
     Ok(())
 }

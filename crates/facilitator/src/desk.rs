@@ -2,6 +2,7 @@
 
 use crate::{
     GasCeilings, SettlerState, Terms, Timing, Verified,
+    keeper::keep,
     settler::{self, Setup},
     verify::Verifier,
 };
@@ -56,6 +57,7 @@ impl Facilitator {
     /// Starts a settler for each chain. They run until [`Self::stop`].
     pub fn start(ledger: &Ledger, chains: Vec<ChainSetup>, timing: Timing) -> Self {
         let (stop, stopped) = watch::channel(false);
+        tokio::spawn(keep(ledger.clone(), timing, stopped.clone()));
         let desks = chains
             .into_iter()
             .map(|setup| {

@@ -6,7 +6,9 @@
 
 mod audit;
 mod desk;
+mod keeper;
 mod limits;
+mod range;
 mod settler;
 mod verify;
 

@@ -65,6 +65,10 @@ impl Default for GasCeilings {
     }
 }
 
+/// Blocks by which a reorganisation may move a transfer to before the one at which its payment was
+/// verified.
+pub(crate) const REORGANISED: u64 = 64;
+
 /// Payments in one transaction. A batch of 200 saves a twentieth more gas each than one of 50.
 pub(crate) const BATCH: u32 = 100;
 

@@ -12,11 +12,11 @@ mod watch_chain;
 
 pub(crate) use watch_chain::{inclusion, pays};
 
-use crate::{GasCeilings, Timing};
+use crate::{GasCeilings, Timing, range::Range};
 use alloy_primitives::B256;
 use obol_core::{Chain, Reason};
 use obol_evm::{Key, Rpc, RpcError};
-use obol_ledger::{Census, Lease, Leased, Ledger, LedgerError, Settler as Account, Timestamp};
+use obol_ledger::{Lease, Leased, Ledger, LedgerError, Settler as Account, Timestamp};
 use std::{
     collections::BTreeSet,
     sync::Arc,
@@ -127,14 +127,14 @@ pub(crate) struct Settler {
     state: watch::Sender<SettlerState>,
     lease: Option<Lease>,
     renew_at: Instant,
-    recover_at: Instant,
     survey_at: Instant,
     rebroadcast_at: Instant,
-    census: Census,
     /// How often in a row the chain's next nonce was one that nothing of ours is out for.
     gaps: u32,
     /// What ticks fail of at the moment, so that it is said once.
-    failing: Option<SettlerState>,
+    failing: Option<(SettlerState, Instant)>,
+    /// When the search for transfers by others last failed.
+    searching: Option<Instant>,
     /// When a tick last succeeded.
     well_at: Instant,
     /// When an account that does not send was last looked at.
@@ -147,16 +147,20 @@ pub(crate) struct Settler {
     /// When a reorganisation last took settlements back: they wait anew since then.
     reopened_at: Timestamp,
     /// Blocks in the next search for events.
-    range: u64,
+    range: Range,
     /// Transactions that the last searches found, by block: each is looked into once.
     strangers: BTreeSet<(u64, B256)>,
 }
 
-/// How often dead holds are looked for, and what is already final is noted.
+/// How often what is already final is noted.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
 /// The longest pause after an error.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long something has to work before it is said to: an endpoint that fails now and then would
+/// otherwise be said twice each time.
+const CALM: Duration = Duration::from_secs(60);
 
 /// How long ticks may fail before no payment is taken: endpoints have hiccups.
 const HICCUP: Duration = Duration::from_secs(1);
@@ -179,19 +183,18 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
         state,
         lease: None,
         renew_at: now,
-        recover_at: now,
         survey_at: now,
         rebroadcast_at: now,
         head: None,
-        census: Census::default(),
         gaps: 0,
         failing: None,
+        searching: None,
         well_at: now,
         looked_at: None,
         low: false,
         vouched: None,
         reopened_at: Timestamp(0),
-        range: finality::RANGE,
+        range: Range::default(),
         strangers: BTreeSet::new(),
     };
     let chain = settler.chain.id;
@@ -223,8 +226,11 @@ impl Settler {
             let pause = match self.tick().await {
                 Ok(pace) => {
                     failures = 0;
-                    self.failing = None;
                     self.well_at = Instant::now();
+                    if self.failing.is_some_and(|(_, last)| last.elapsed() >= CALM) {
+                        self.failing = None;
+                        tracing::info!(chain = %self.chain.id, "settlement goes on");
+                    }
                     quiet_ticks = if pace == Pace::Moving { 0 } else { quiet_ticks + 1 };
                     self.pause(pace, quiet_ticks)
                 }
@@ -268,11 +274,6 @@ impl Settler {
     }
 
     async fn tick(&mut self) -> Result<Pace, TickError> {
-        if Instant::now() >= self.recover_at {
-            self.ledger.recover().await?;
-            self.ledger.take_over(&mut self.census, self.timing.patience).await?;
-            self.recover_at = Instant::now() + HOUSEKEEPING;
-        }
         if !self.lead().await? {
             self.follow().await?;
             return Ok(Pace::Idle);
@@ -363,11 +364,15 @@ impl Settler {
             TickError::Rpc(_) | TickError::WrongChain(_) => SettlerState::RpcDown,
             TickError::Ledger(_) => SettlerState::LedgerDown,
         };
-        if self.failing != Some(next) {
-            tracing::error!(chain = %self.chain.id, endpoint = self.rpc.shown(), %error,
-                "settlement waits; what is due stays in the ledger");
+        if self.failing.is_none_or(|(known, _)| known != next) {
+            match error {
+                TickError::Ledger(error) => tracing::error!(chain = %self.chain.id, %error,
+                    "settlement waits for the ledger"),
+                TickError::Rpc(_) | TickError::WrongChain(_) => tracing::error!(chain = %self.chain.id,
+                    endpoint = self.rpc.shown(), %error, "settlement waits; what is due stays in the ledger"),
+            }
         }
-        self.failing = Some(next);
+        self.failing = Some((next, Instant::now()));
         let found = self.state.borrow().is_found();
         if !found && self.well_at.elapsed() >= HICCUP {
             self.enter(next);

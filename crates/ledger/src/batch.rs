@@ -123,14 +123,15 @@ impl Ledger {
             .await
     }
 
-    /// Payments whose time to be submitted has come, oldest first.
+    /// Payments whose time to be submitted has come, oldest first. One that was last changed in
+    /// the future waits by a clock that was wrong, then or now: its time has come.
     pub async fn due(&self, chain: ChainId, limit: u32) -> Result<Vec<DuePayment>, LedgerError> {
         self.writer
             .write(Op::Read, move |txn| {
                 let records = txn.payments(
                     select_payments!(
                         due!(),
-                        " AND chain = ?1 AND retry_at <= ?2 ORDER BY retry_at, id LIMIT ?3"
+                        " AND chain = ?1 AND (retry_at <= ?2 OR changed_at > ?2) ORDER BY retry_at, id LIMIT ?3"
                     ),
                     params![chain_code(chain), txn.now().0, limit],
                 )?;

@@ -13,6 +13,9 @@ pub enum LedgerError {
     /// A write or read failed; nothing of it is stored.
     #[error("the ledger did not answer: {0}")]
     Unavailable(String),
+    /// Its writer has ended; only a restart brings it back.
+    #[error("the ledger has stopped")]
+    Stopped,
     /// A stored value is not one that obol writes.
     #[error("the ledger holds a value that obol does not write: {0}")]
     Corrupt(String),

@@ -188,7 +188,7 @@ impl Ledger {
                         record.held_until = Timestamp(0);
                     })?;
                 } else {
-                    let retry_at = txn.now().after(retry_after);
+                    let retry_at = after_refusal(txn.now(), retry_after, &record);
                     txn.amend(record, &why, |record| {
                         note(record);
                         record.retry_at = retry_at;
@@ -315,6 +315,16 @@ fn unpay(txn: &Txn<'_>, record: PaymentRecord) -> Result<(), LedgerError> {
         }
     };
     Ok(())
+}
+
+/// The longest pause of a payment that the token refuses, in milliseconds.
+const LONGEST: i64 = 6 * 60 * 60 * 1_000;
+
+/// The longer a payment has been refused, the longer it waits: an authorization may never end, and
+/// each try costs an event and reads of the chain.
+fn after_refusal(now: Timestamp, first: Duration, record: &PaymentRecord) -> Timestamp {
+    let age = now.0.saturating_sub(record.created_at.0);
+    now.after(first).max(Timestamp(now.0.saturating_add((age / 4).clamp(0, LONGEST))))
 }
 
 /// A payer can let each attempt fail at the last moment, at the seller's cost of gas: growing

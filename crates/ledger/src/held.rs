@@ -57,6 +57,11 @@ impl<S> Held<S> {
         self.reservation == record.reservation
     }
 
+    /// For the second try of an operation that was not written.
+    pub(crate) const fn again(&self) -> Self {
+        Self::new(self.id, self.reservation)
+    }
+
     pub(crate) const fn becomes<T>(self) -> Held<T> {
         Held::new(self.id, self.reservation)
     }

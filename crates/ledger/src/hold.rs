@@ -3,8 +3,8 @@
 use crate::{
     Delivery, Held, Ledger, LedgerError, PaymentRecord, State, Timestamp, held,
     op::Op,
-    sets::{failed, open, owed},
-    state::{Forgo, Owe, Release, Waive},
+    sets::{failed, lost, open, owed},
+    state::{Owe, Waive},
     txn::{Txn, amount, blob, chain_code},
 };
 use obol_core::{Amount, Exposure};
@@ -25,33 +25,6 @@ pub enum Owing {
 }
 
 impl Ledger {
-    /// Gives a reserved payment back: nothing was delivered, nothing is owed. One that a stranger
-    /// settled meanwhile cannot be given back, but its payer may come for it at once.
-    pub async fn release(
-        &self,
-        held: Held<held::Reserved>,
-        why: impl Into<String>,
-    ) -> Result<Result<(), Lost>, LedgerError> {
-        let why = why.into();
-        self.writer
-            .write(Op::Release, move |txn| {
-                let record = load(txn, &held)?;
-                if !held.holds(&record) {
-                    return Ok(Err(Lost(record.state())));
-                }
-                if record.state().is_paid() {
-                    let paid = txn.amend(record, &why, |record| record.held_until = Timestamp(0))?;
-                    return Ok(Err(Lost(paid.state())));
-                }
-                let released = txn.follow::<Release>(record, &why, |record| {
-                    record.held_until = Timestamp(0);
-                    record.reason = Some(why.clone());
-                })?;
-                Ok(released.map(drop).map_err(|record| Lost(record.state())))
-            })
-            .await
-    }
-
     /// The upstream did its part. With `exposure` the response may go out before the money,
     /// as long as what is out stays within it.
     pub async fn owe(
@@ -59,7 +32,13 @@ impl Ledger {
         held: Held<held::Reserved>,
         exposure: Option<Exposure>,
     ) -> Result<Result<Owing, Lost>, LedgerError> {
-        self.writer.write(Op::Owe, move |txn| owe(txn, held, exposure)).await
+        let again = held.again();
+        let owed = self.writer.write(Op::Owe, move |txn| owe(txn, held, exposure)).await;
+        if let Err(LedgerError::Unavailable(_)) = owed {
+            // Has it been written all the same, this changes nothing.
+            self.release_later(again);
+        }
+        owed
     }
 
     /// Allows without settlement, for good.
@@ -84,7 +63,9 @@ impl Ledger {
         &self,
         held: Held<held::Owed>,
     ) -> Result<Result<Held<held::Delivering>, Lost>, LedgerError> {
-        self.writer
+        let again = held.again();
+        let started = self
+            .writer
             .write(Op::StartDelivery, move |txn| {
                 let record = load(txn, &held)?;
                 if !held.holds(&record) || !record.state().is_paid() || record.delivery != Delivery::None {
@@ -96,85 +77,15 @@ impl Ledger {
                 })?;
                 Ok(Ok(held.becomes()))
             })
-            .await
-    }
-
-    /// Notes how the response ended.
-    pub async fn finish_delivery(
-        &self,
-        held: Held<held::Delivering>,
-        why: impl Into<String>,
-    ) -> Result<(), LedgerError> {
-        let why = why.into();
-        self.writer
-            .write(Op::FinishDelivery, move |txn| {
-                let record = load(txn, &held)?;
-                if held.holds(&record) && record.delivery == Delivery::Started {
-                    txn.amend(record, &why, |record| record.delivery = Delivery::Done)?;
-                }
-                Ok(())
-            })
-            .await
-    }
-
-    /// Ends the hold of a request that cannot deliver. What was never submitted is released;
-    /// what was stays open to the same payment, or the payer's next one for the same request.
-    pub async fn let_go(
-        &self,
-        held: Held<held::Owed>,
-        why: impl Into<String>,
-    ) -> Result<PaymentRecord, LedgerError> {
-        let why = why.into();
-        self.writer
-            .write(Op::LetGo, move |txn| {
-                let record = load(txn, &held)?;
-                if !held.holds(&record) || record.delivery != Delivery::None {
-                    return Ok(record);
-                }
-                let_go(txn, record, &why)
-            })
-            .await
-    }
-
-    /// As [`Self::let_go`], for a response whose first byte was allowed and never left.
-    pub async fn undeliver(
-        &self,
-        held: Held<held::Delivering>,
-        why: impl Into<String>,
-    ) -> Result<(), LedgerError> {
-        let why = why.into();
-        self.writer
-            .write(Op::LetGo, move |txn| {
-                let record = load(txn, &held)?;
-                if held.holds(&record) && record.delivery == Delivery::Started {
-                    let record = txn.amend(record, &why, |record| record.delivery = Delivery::None)?;
-                    let_go(txn, record, &why)?;
-                }
-                Ok(())
-            })
-            .await
-    }
-}
-
-/// Nothing of it is delivered: without a transaction nothing is owed either.
-fn let_go(txn: &Txn<'_>, record: PaymentRecord, why: &str) -> Result<PaymentRecord, LedgerError> {
-    let record = match record.batch {
-        Some(_) => record,
-        None => {
-            let released = txn.follow::<Forgo>(record, why, |record| {
-                record.held_until = Timestamp(0);
-                record.reason = Some(why.to_owned());
-            })?;
-            match released {
-                Ok(released) => return Ok(released),
-                Err(record) => record,
-            }
+            .await;
+        if let Err(LedgerError::Unavailable(_)) = started {
+            self.let_go_later(again);
         }
-    };
-    txn.amend(record, why, |record| record.held_until = Timestamp(0))
+        started
+    }
 }
 
-fn load<S>(txn: &Txn<'_>, held: &Held<S>) -> Result<PaymentRecord, LedgerError> {
+pub(crate) fn load<S>(txn: &Txn<'_>, held: &Held<S>) -> Result<PaymentRecord, LedgerError> {
     txn.payment(held.id)?
         .ok_or_else(|| LedgerError::Corrupt(format!("payment {} is held but not stored", held.id.0)))
 }
@@ -210,8 +121,8 @@ fn owe(
     })
 }
 
-/// Whether what was delivered and is not on the chain yet stays within the ceilings. What a payer
-/// got and never paid for counts for good.
+/// Whether what was delivered and is not on the chain stays within the ceilings. What was got and
+/// never paid for counts for good: otherwise a ceiling would bound a rate, and no loss.
 fn within(txn: &Txn<'_>, record: &PaymentRecord, exposure: Exposure) -> Result<bool, LedgerError> {
     let key = &record.key;
     let mut of_payer = txn.all(
@@ -244,7 +155,7 @@ fn within(txn: &Txn<'_>, record: &PaymentRecord, exposure: Exposure) -> Result<b
         ],
         |row| amount(blob(row, 0)?),
     )?);
-    let of_offer = txn.all(
+    let mut of_offer = txn.all(
         concat!(
             "SELECT amount FROM payments WHERE offer_namespace = ?1 AND offer_name = ?2 AND asset = ?3 \
              AND chain = ?4 AND delivery <> 0 AND ",
@@ -253,6 +164,15 @@ fn within(txn: &Txn<'_>, record: &PaymentRecord, exposure: Exposure) -> Result<b
         params![record.offer.namespace, record.offer.name, key.asset.as_slice(), chain_code(key.chain)],
         |row| amount(blob(row, 0)?),
     )?;
+    of_offer.extend(txn.all(
+        concat!(
+            "SELECT amount FROM payments WHERE offer_namespace = ?1 AND offer_name = ?2 AND asset = ?3 \
+             AND chain = ?4 AND ",
+            lost!()
+        ),
+        params![record.offer.namespace, record.offer.name, key.asset.as_slice(), chain_code(key.chain)],
+        |row| amount(blob(row, 0)?),
+    )?);
     let total = |open: Vec<Amount>| open.into_iter().try_fold(record.amount, Amount::checked_add);
     Ok(total(of_payer).is_some_and(|sum| sum <= exposure.per_payer)
         && total(of_offer).is_some_and(|sum| sum <= exposure.per_offer))

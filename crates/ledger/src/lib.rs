@@ -7,6 +7,7 @@
 mod batch;
 mod census;
 mod clock;
+mod ending;
 mod error;
 mod evidence;
 pub mod held;
@@ -36,6 +37,7 @@ pub use schema::Place;
 pub use state::{Delivery, State};
 
 use std::path::Path;
+use tokio_util::task::TaskTracker;
 use txn::Owner;
 use writer::Writer;
 
@@ -45,6 +47,8 @@ pub struct Ledger {
     writer: Writer,
     holder: String,
     clock: Clock,
+    /// Ends of holds that are being written.
+    ends: TaskTracker,
 }
 
 impl Ledger {
@@ -55,13 +59,13 @@ impl Ledger {
         let db = schema::open(place)?;
         let owner = schema::enrol(&db, &who, place)?;
         let (writer, _thread) = Writer::start(db, clock.clone(), Owner { number: owner, name: who.clone() })?;
-        Ok(Self { writer, holder: who, clock })
+        Ok(Self { writer, holder: who, clock, ends: TaskTracker::new() })
     }
 
     /// Opens an existing ledger for reading; writing through it fails.
     pub fn open_read_only(path: &Path) -> Result<Self, LedgerError> {
         let nobody = Owner { number: 0, name: "reader".to_owned() };
         let (writer, _thread) = Writer::start(schema::open_read_only(path)?, Clock::System, nobody)?;
-        Ok(Self { writer, holder: "reader".to_owned(), clock: Clock::System })
+        Ok(Self { writer, holder: "reader".to_owned(), clock: Clock::System, ends: TaskTracker::new() })
     }
 }

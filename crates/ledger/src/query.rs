@@ -1,11 +1,11 @@
 //! Reading the ledger: the operator's lists, a payment's story, earnings.
 
 use crate::{
-    Delivery, Event, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
+    Delivery, Event, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, Settler, State, Timestamp,
     evidence::chains,
     op::Op,
     sets::{open, owed, paid},
-    txn::{Txn, account, amount, blob, chain, chain_code, number_code, select_payments},
+    txn::{Txn, account, amount, blob, chain, chain_code, select_payments},
 };
 use alloy_primitives::{Address, B256};
 use obol_core::{Amount, ChainId, OfferId, PaymentKey};
@@ -135,6 +135,36 @@ impl Ledger {
             .await
     }
 
+    /// Payments that are owed and that none of these settlers looks after, by chain and by the account
+    /// that their transaction is from, if there is one.
+    pub async fn unattended(
+        &self,
+        settlers: Vec<Settler>,
+    ) -> Result<Vec<(ChainId, Option<Address>, u64)>, LedgerError> {
+        let owed = self
+            .writer
+            .write(Op::Read, |txn| {
+                txn.all(
+                    concat!(
+                        "SELECT p.chain, b.settler, count(*) FROM (SELECT chain, batch FROM payments WHERE ",
+                        owed!(),
+                        ") p LEFT JOIN batches b ON b.id = p.batch GROUP BY 1, 2"
+                    ),
+                    [],
+                    |row| {
+                        let settler = row.get::<_, Option<Vec<u8>>>(1)?;
+                        let settler = settler.as_deref().map(account).transpose()?;
+                        Ok((chain(row.get(0)?), settler, crate::txn::number(row.get(2)?)?))
+                    },
+                )
+            })
+            .await?;
+        let attended = |chain, account: Option<Address>| {
+            settlers.iter().any(|at| at.chain == chain && account.is_none_or(|account| at.account == account))
+        };
+        Ok(owed.into_iter().filter(|(chain, account, _)| !attended(*chain, *account)).collect())
+    }
+
     /// Payments that are owed and not on the chain yet.
     pub async fn owed(&self, chain: ChainId) -> Result<Vec<PaymentRecord>, LedgerError> {
         self.writer
@@ -210,20 +240,6 @@ impl Ledger {
                     |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)),
                 )?;
                 Ok(found.and_then(|(count, oldest)| Some((u64::try_from(count).ok()?, Timestamp(oldest?)))))
-            })
-            .await
-    }
-
-    /// How many payments were verified at or after `block`: for tests and `ledger verify`.
-    pub async fn count_since(&self, chain: ChainId, block: u64) -> Result<u64, LedgerError> {
-        self.writer
-            .write(Op::Read, move |txn| {
-                let count = txn.one(
-                    "SELECT count(*) FROM payments WHERE chain = ?1 AND verified_block >= ?2",
-                    params![chain_code(chain), number_code(block)],
-                    |row| Ok(row.get::<_, i64>(0)?),
-                )?;
-                Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
             })
             .await
     }

@@ -4,10 +4,9 @@
 use crate::{
     Ledger, LedgerError, Origin, Reservation,
     op::Op,
-    reserve::{Known, answer_known, entitlement, redeem},
-    txn::blob,
+    reserve::{Known, answer_known, entitlement, is_settled_by, redeem},
 };
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::Bytes;
 use obol_core::PaymentKey;
 use std::time::Duration;
 
@@ -27,11 +26,7 @@ impl Ledger {
         self.writer
             .write(Op::Recall, move |txn| {
                 let Some(known) = txn.payment_by_key(&key)? else { return Ok(None) };
-                let same = txn.one("SELECT call FROM payments WHERE id = ?1", [known.id.0], |row| {
-                    let stored = blob(row, 0)?;
-                    Ok(calls.iter().any(|call| &call[..] == stored))
-                })?;
-                if same != Some(true) {
+                if !is_settled_by(txn, known.id, &calls)? {
                     return Ok(None);
                 }
                 Ok(match answer_known(txn, known, origin, txn.now().after(hold))? {
@@ -42,20 +37,31 @@ impl Ledger {
             .await
     }
 
-    /// Opens the door to a payer, proven by a new signature, who has paid for this very request
-    /// before and was not served. The new payment is not needed and not stored.
+    /// Opens the door to a payer without funds, who has paid for this very request before and was
+    /// not served. The payment proves who it is when nobody else can have it: a new one, which is
+    /// not needed and not stored, or one that was never sent. What was sent is answered by itself.
     pub async fn recall_payer(
         &self,
-        payer: Address,
-        fingerprint: B256,
+        key: PaymentKey,
+        calls: Vec<Bytes>,
+        origin: Origin,
         hold: Duration,
     ) -> Result<Option<Reservation>, LedgerError> {
         self.writer
-            .write(Op::Recall, move |txn| match entitlement(txn, payer, fingerprint)? {
-                Some(paid) => {
-                    redeem(txn, paid, txn.now().after(hold), "the payer came back without funds").map(Some)
+            .write(Op::Recall, move |txn| {
+                let until = txn.now().after(hold);
+                if let Some(known) = txn.payment_by_key(&key)? {
+                    if !is_settled_by(txn, known.id, &calls)? {
+                        return Ok(None);
+                    }
+                    if let Known::Answered(answer) = answer_known(txn, known, origin, until)? {
+                        return Ok(Some(answer));
+                    }
                 }
-                None => Ok(None),
+                match entitlement(txn, key.payer, origin.fingerprint)? {
+                    Some(paid) => redeem(txn, paid, until, "the payer came back without funds").map(Some),
+                    None => Ok(None),
+                }
             })
             .await
     }

@@ -8,7 +8,7 @@ use crate::{
     state::{Release, Retry},
     txn::{First, Txn, amount, blob, chain_code, number_code, select_payments},
 };
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Bytes};
 use obol_core::{Amount, Reason, Refusal};
 use rusqlite::params;
 use std::time::Duration;
@@ -75,7 +75,9 @@ fn again(
     new: &NewPayment,
     held_until: Timestamp,
 ) -> Result<Reservation, LedgerError> {
-    if (known.payee, known.amount) != (new.payee, new.amount) || !same_call(txn, known.id, new)? {
+    if (known.payee, known.amount) != (new.payee, new.amount)
+        || !is_settled_by(txn, known.id, std::slice::from_ref(&new.call.data))?
+    {
         return refuse(Reason::TermsChanged, "this nonce came before with other terms");
     }
     match answer_known(txn, known, new.origin, held_until)? {
@@ -112,25 +114,34 @@ pub(crate) fn answer_known(
         (_, Delivery::Started) => refuse(Reason::InFlight, "its response is being sent"),
         (State::Failed, _) => refuse(Reason::SettlementFailed, known.reason.unwrap_or_default()),
         (_, Delivery::None) if held => refuse(Reason::InFlight, "another request holds this payment"),
-        (State::Reserved | State::Released, Delivery::None) => return Ok(Known::Free(Box::new(known))),
+        (State::Reserved | State::Released, Delivery::None) => {
+            // A block that is gone has shown the signature to everybody.
+            if known.origin.client == origin.client || !txn.was(known.id, State::Included)? {
+                return Ok(Known::Free(Box::new(known)));
+            }
+            unproven()
+        }
         (
             State::Due | State::Submitting | State::Submitted | State::Included | State::Settled,
             Delivery::None,
         ) if known.origin.fingerprint != origin.fingerprint => {
             refuse(Reason::FingerprintMismatch, "it was paid for another request")
         }
-        // Its transaction shows the signature to everybody.
-        (State::Submitting | State::Submitted | State::Included | State::Settled, Delivery::None)
-            if known.origin.client != origin.client =>
-        {
-            refuse(Reason::PayerUnproven, "it came from somewhere else when it was taken")
-        }
+        // Its transaction may have shown the signature to everybody.
+        (
+            State::Due | State::Submitting | State::Submitted | State::Included | State::Settled,
+            Delivery::None,
+        ) if known.origin.client != origin.client => unproven(),
         (
             State::Due | State::Submitting | State::Submitted | State::Included | State::Settled,
             Delivery::None,
         ) => redeem(txn, known, held_until, "the payer came back with this payment"),
     };
     answer.map(Known::Answered)
+}
+
+fn unproven() -> Result<Reservation, LedgerError> {
+    refuse(Reason::PayerUnproven, "it came from somewhere else when it was taken")
 }
 
 fn retry(
@@ -251,11 +262,13 @@ fn uncovered(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<Refusal>, LedgerE
     }
 }
 
-fn same_call(txn: &Txn<'_>, id: PaymentId, new: &NewPayment) -> Result<bool, LedgerError> {
+/// Whether one of the calls is the one that settles the payment.
+pub(crate) fn is_settled_by(txn: &Txn<'_>, id: PaymentId, calls: &[Bytes]) -> Result<bool, LedgerError> {
     let same = txn.one("SELECT call FROM payments WHERE id = ?1", [id.0], |row| {
-        Ok(blob(row, 0)? == &new.call.data[..])
+        let stored = blob(row, 0)?;
+        Ok(calls.iter().any(|call| &call[..] == stored))
     })?;
-    Ok(same.unwrap_or(false))
+    Ok(same == Some(true))
 }
 
 pub(crate) fn unhold(record: &mut PaymentRecord) {

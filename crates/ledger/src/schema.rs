@@ -2,12 +2,12 @@
 
 use crate::{
     LedgerError,
-    sets::{due, entitled, failed, moving, open, owed, reserved},
+    sets::{due, entitled, failed, lost, moving, open, owed, reserved},
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// One step per schema version; never edited once released.
@@ -75,6 +75,9 @@ CREATE INDEX failed_by_payer ON payments (payer, asset, chain) WHERE ",
 CREATE INDEX exposed_by_offer ON payments (offer_namespace, offer_name, asset, chain, amount)
     WHERE delivery <> 0 AND ",
     owed!(),
+    r";
+CREATE INDEX lost_by_offer ON payments (offer_namespace, offer_name, asset, chain) WHERE ",
+    lost!(),
     r";
 CREATE INDEX delivering ON payments (owner) WHERE delivery = 1;
 CREATE INDEX by_batch ON payments (batch) WHERE batch IS NOT NULL;
@@ -183,7 +186,11 @@ const BUSY: Duration = Duration::from_secs(10);
 /// A new ledger is its owner's to read: it says who bought what, and holds signatures that are
 /// not on the chain yet. What cannot be made is reported by the open that follows.
 fn keep_private(path: &Path) {
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    if std::fs::metadata(path).is_ok_and(|known| known.mode() & 0o077 != 0) {
+        let path = path.display();
+        tracing::warn!("the ledger {path} can be read by others than its owner; chmod 600 {path}");
+    }
     let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
@@ -284,7 +291,11 @@ fn configure(db: &Connection, shown: &str) -> Result<(), LedgerError> {
     if synchronous != 2 {
         return Err(refused(format!("synchronous is {synchronous}, and it cannot be set to FULL")));
     }
+    let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0)).map_err(failed)?;
+    let begun = Instant::now();
+    tracing::info!(ledger = shown, pages, "checking the ledger");
     let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+    tracing::info!(took = ?begun.elapsed(), "the ledger is checked");
     if verdict != "ok" {
         return Err(LedgerError::Damaged { path: shown.to_owned(), why: verdict });
     }

@@ -76,7 +76,16 @@ macro_rules! failed {
     };
 }
 
-pub(crate) use {due, entitled, failed, included, moving, open, owed, paid, reserved, sent, submitting};
+/// Delivered, and never to be paid.
+macro_rules! lost {
+    () => {
+        "state = 7 AND delivery <> 0"
+    };
+}
+
+pub(crate) use {
+    due, entitled, failed, included, lost, moving, open, owed, paid, reserved, sent, submitting,
+};
 
 #[cfg(test)]
 mod tests {

@@ -88,7 +88,7 @@ impl Writer {
         self.send(Message::Write { op, work, abandon }).await?;
         match answer.await {
             Ok(result) => result,
-            Err(_) => Err(abandoned.await.unwrap_or_else(|_| gone())),
+            Err(_) => Err(abandoned.await.unwrap_or(LedgerError::Stopped)),
         }
     }
 
@@ -103,7 +103,7 @@ impl Writer {
         loop {
             match self.queue.try_send(message) {
                 Ok(()) => return Ok(()),
-                Err(std::sync::mpsc::TrySendError::Disconnected(_)) => return Err(gone()),
+                Err(std::sync::mpsc::TrySendError::Disconnected(_)) => return Err(LedgerError::Stopped),
                 Err(std::sync::mpsc::TrySendError::Full(back)) => {
                     message = back;
                     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -111,10 +111,6 @@ impl Writer {
             }
         }
     }
-}
-
-fn gone() -> LedgerError {
-    LedgerError::Unavailable("its writer has stopped".to_owned())
 }
 
 struct Loop {
@@ -199,6 +195,7 @@ impl Loop {
 
     fn commit(&mut self, writes: Vec<(Op, Work, Abandon)>) {
         let mut done = Vec::with_capacity(writes.len());
+        let changes = self.db.total_changes();
         let mut queued;
         let result = {
             let reads_only = writes.iter().all(|(op, ..)| *op == Op::Read);
@@ -221,7 +218,10 @@ impl Loop {
                 Err(error) => Err(error),
             }
         };
-        self.note(&result);
+        // A commit of nothing succeeds on a full disk, too.
+        if result.is_err() || self.db.total_changes() > changes {
+            self.note(&result);
+        }
         match result {
             Ok(touched) => {
                 done.iter().for_each(|(op, ..)| obol_stop::reach(op.after_commit()));

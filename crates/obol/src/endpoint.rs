@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 /// How long a chain's endpoint may take to answer one call: half a lease, which so outlasts one
 /// call that hangs.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A chain and where it is reached.
 #[derive(Clone, Debug)]

@@ -80,12 +80,14 @@ fn check(filter: &str) -> Result<(), String> {
     }
 }
 
-/// The filter that was asked for, which was checked. Whatever it is, a chain's endpoint is never
-/// logged whole: its path or query often holds a provider's key, and the transport puts it on
-/// every line.
+/// What puts a chain's endpoint on each line, whose path or query often holds a provider's key, and
+/// each question and answer, which hold payers and signatures that are not on the chain yet.
+const SECRETIVE: [&str; 4] = ["alloy_transport", "alloy_rpc_client", "alloy_json_rpc", "alloy_provider"];
+
+/// The filter that was asked for, which was checked. Whatever it is, secrets are not logged.
 fn without_secrets<S: Subscriber>(filter: &str) -> impl Filter<S> + use<S> {
     let filter = EnvFilter::new(filter);
-    filter.and(filter_fn(|metadata| !metadata.target().starts_with("alloy_transport_http")))
+    filter.and(filter_fn(|metadata| !SECRETIVE.iter().any(|part| metadata.target().starts_with(part))))
 }
 
 #[cfg(test)]
@@ -136,6 +138,7 @@ mod tests {
                 );
                 let _entered = span.entered();
                 tracing::info!(target: "hyper_util::client", "connecting");
+                tracing::trace!(target: "alloy_rpc_client::call", "sending request, signed with the key");
                 tracing::info!("settler");
             });
             assert!(!text.contains("key"), "{filter}: {text}");

@@ -64,6 +64,11 @@ impl Seller {
                 factories: setup.factories.clone(),
             })
             .collect();
+        let settlers = setup.endpoints.iter().map(|endpoint| obol_ledger::Settler {
+            chain: endpoint.chain.id,
+            account: setup.settler.address(),
+        });
+        tokio::spawn(tell_unattended(setup.ledger.clone(), settlers.collect()));
         let facilitator = Arc::new(Facilitator::start(&setup.ledger, chains, setup.timing));
         let catalog = Arc::new(Catalog::default());
         let gate = Gate::new(Parts {
@@ -99,6 +104,22 @@ impl Seller {
         let _ = self.stop_admin.send(true);
         let _ = self.admin.await;
         tracing::info!("stopped");
+    }
+}
+
+/// Says what is owed that this process will not settle: on a chain that it has no endpoint of, or
+/// with a transaction of another settler's.
+async fn tell_unattended(ledger: Ledger, settlers: Vec<obol_ledger::Settler>) {
+    match ledger.unattended(settlers).await {
+        Ok(owed) => {
+            for (chain, settler, payments) in owed {
+                let settler =
+                    settler.map_or("any settler".to_owned(), |settler| format!("settler {settler}"));
+                tracing::error!(%chain, payments,
+                    "delivered or sent, and not settled here: they wait for {settler} and an endpoint of the chain");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot look for payments that nobody settles"),
     }
 }
 

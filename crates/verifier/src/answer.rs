@@ -94,9 +94,16 @@ pub(crate) fn give_receipt(
         headers.insert(PAYMENT_RESPONSE, value.clone());
         headers.insert(X_PAYMENT_RESPONSE, value);
     }
+    for name in
+        ["cdn-cache-control", "surrogate-control", "cloudflare-cdn-cache-control", "vercel-cdn-cache-control"]
+    {
+        headers.remove(name);
+    }
+    // With a list of fields it forbids to store those alone.
     let private = headers.get_all(header::CACHE_CONTROL).iter().any(|control| {
-        let control = control.to_str().unwrap_or_default();
-        control.contains("private") || control.contains("no-store")
+        let mut directives = control.to_str().unwrap_or_default().split(',').map(str::trim);
+        directives
+            .any(|directive| ["private", "no-store"].iter().any(|word| directive.eq_ignore_ascii_case(word)))
     });
     if !private {
         headers.append(header::CACHE_CONTROL, HeaderValue::from_static("private"));

@@ -56,12 +56,9 @@ impl Delivery {
 
     /// The response is not waited for by its last write: nobody's answer depends on it.
     fn end(&mut self, how: &'static str) {
-        let Some(Note { ledger, held }) = self.note.take() else { return };
-        tokio::spawn(async move {
-            if let Err(error) = ledger.finish_delivery(held, how).await {
-                tracing::warn!(%error, "the end of a delivery is not in the ledger");
-            }
-        });
+        if let Some(Note { ledger, held }) = self.note.take() {
+            ledger.note_delivery(held, how);
+        }
     }
 }
 

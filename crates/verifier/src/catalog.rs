@@ -2,16 +2,17 @@
 
 use crate::{page::Menu, posted::Challenges, trouble::Trouble};
 use arc_swap::ArcSwapOption;
-use obol_core::{Conflict, Offer, Registry, RequestPath, Routes};
+use obol_core::{Conflict, Offer, OfferId, Registry, RequestPath, Routes};
 use obol_wire::ChallengeTemplate;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// An offer and what is ready to be sent about it.
 #[derive(Debug)]
 pub(crate) struct Listed {
     pub(crate) offer: Arc<Offer>,
     pub(crate) challenges: Challenges,
-    pub(crate) upstream: Trouble,
+    /// Of its upstream; outlives a load.
+    pub(crate) upstream: Arc<Trouble>,
     /// Segments of the offer's path, which the upstream does not see.
     pub(crate) segments: usize,
 }
@@ -47,6 +48,12 @@ impl Catalog {
     /// Replaces what is sold, for the requests that come from now on. Of two offers for one path
     /// the second is not served, and is returned.
     pub fn publish(&self, offers: &[Arc<Offer>], registry: &Registry) -> Vec<Conflict> {
+        let before = self.current.load_full();
+        let known: HashMap<&OfferId, &Arc<Trouble>> = before
+            .iter()
+            .flat_map(|snapshot| snapshot.routes.iter())
+            .map(|Shared(listed)| (&listed.offer.id, &listed.upstream))
+            .collect();
         let listed = offers.iter().map(|offer| {
             Shared(Arc::new(Listed {
                 challenges: Challenges::new(
@@ -55,7 +62,7 @@ impl Catalog {
                 ),
                 segments: offer.path.split('/').filter(|segment| !segment.is_empty()).count(),
                 offer: Arc::clone(offer),
-                upstream: Trouble::default(),
+                upstream: known.get(&offer.id).map_or_else(Arc::default, |trouble| Arc::clone(trouble)),
             }))
         });
         let (routes, conflicts) = Routes::compile(listed);

@@ -28,7 +28,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 const X_PAYMENT: HeaderName = HeaderName::from_static(obol_wire::header::X_PAYMENT);
 const PAYMENT_SIGNATURE: HeaderName = HeaderName::from_static(obol_wire::header::PAYMENT_SIGNATURE);
@@ -66,6 +66,16 @@ pub(crate) struct Shared {
     sales: Arc<Semaphore>,
     max_sales: usize,
     retired: AtomicBool,
+    /// Whether sales have to end now.
+    closing: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// Ends when the process is about to, which leaves a sale time for its answer.
+    pub(crate) async fn closes(&self) {
+        // The sender lives as long as this.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
 }
 
 impl Gate {
@@ -82,6 +92,7 @@ impl Gate {
             sales: Arc::new(Semaphore::new(max_sales)),
             max_sales,
             retired: AtomicBool::new(false),
+            closing: watch::Sender::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -93,6 +104,16 @@ impl Gate {
     /// Says that it is not ready from now on, so that no more buyers are sent here.
     pub fn retire(&self) {
         self.shared.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the sales give up that still wait, for their upstream or for the chain.
+    pub(crate) fn close_sales(&self) {
+        self.shared.closing.send_replace(true);
+    }
+
+    /// Waits until what became of finished sales is in the ledger.
+    pub(crate) async fn finish_notes(&self) {
+        self.shared.ledger.all_ended().await;
     }
 
     /// Waits for the sales that are on their way, also those whose buyer has left.
@@ -217,6 +238,9 @@ fn refuse(
     request: &Request<Incoming>,
     outside: &Outside,
 ) -> Response<GateBody> {
+    if refusal.reason != Reason::PaymentRequired {
+        tracing::debug!(offer = %listed.offer.id, %refusal, "a request is refused");
+    }
     let posted = || match refusal.reason {
         Reason::PaymentRequired => listed.challenges.unpaid(outside, request),
         _ => listed.challenges.refused(&asked::url(outside, request), refusal, version),

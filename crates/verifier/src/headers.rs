@@ -20,6 +20,8 @@ const STRIPPED: &[&str] = &[
     "x-verified-wallet",
     "sign-in-with-x",
     "forwarded",
+    // CGI programs take it for the proxy that they are to use.
+    "proxy",
     "remote-user",
     "x-remote-user",
     "x-client-ip",
@@ -94,7 +96,9 @@ fn without(headers: HeaderMap, dropped: impl Fn(&str) -> bool) -> HeaderMap {
         };
         last = Some(name.clone());
         let canonical = canonical(&name);
-        if !dropped(&canonical) && !named.iter().any(|named| named == name.as_str()) {
+        // `Content_Length` is the length of another message to some servers.
+        let disguised = canonical == "content-length" && name != header::CONTENT_LENGTH;
+        if !disguised && !dropped(&canonical) && !named.iter().any(|named| named == name.as_str()) {
             kept.append(name, value);
         }
     }

@@ -188,14 +188,10 @@ impl Sale {
     /// A payment that cannot be verified may be one that was paid already.
     async fn recall(&self, payment: &Payment, refusal: Refusal) -> Result<Reservation, Refusal> {
         let ledger = &self.shared.ledger;
+        let calls = || settlement_calls(payment);
         let recalled = match Recall::after(refusal.reason) {
-            Recall::Payment => {
-                let calls = settlement_calls(payment);
-                ledger.recall(payment.key(), calls, self.origin, self.hold()).await
-            }
-            Recall::Payer => {
-                ledger.recall_payer(payment.authorization.from, self.origin.fingerprint, self.hold()).await
-            }
+            Recall::Payment => ledger.recall(payment.key(), calls(), self.origin, self.hold()).await,
+            Recall::Payer => ledger.recall_payer(payment.key(), calls(), self.origin, self.hold()).await,
             Recall::Nothing => Ok(None),
         };
         recalled.map_err(unrecorded)?.ok_or(refusal)
@@ -268,9 +264,17 @@ impl Sale {
         let until = Instant::now() + self.shared.facilitator.timing().settle_budget;
         let id = owed.id();
         let outcome = tokio::select! {
-            outcome = ledger.outcome(id, until) => outcome.map_err(Ended::unrecorded(VERIFIED))?,
+            outcome = ledger.outcome(id, until) => outcome,
             () = self.client_leaves(reply) => {
                 return Err(self.let_go(owed, "the client left before the settlement", Ended::Left).await);
+            }
+            () = self.shared.closes() => Ok(Outcome::Open(State::Due)),
+        };
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let ended = Ended::unrecorded(VERIFIED)(error);
+                return Err(self.let_go(owed, "the ledger failed during the request", ended).await);
             }
         };
         match outcome {
@@ -362,6 +366,10 @@ impl Sale {
         let answered = tokio::select! {
             answered = self.shared.upstream.forward(&self.listed.offer.upstream, request, &path, &asker) => answered,
             () = self.client_leaves(reply) => return Asked::ClientLeft,
+            () = self.shared.closes() => {
+                let detail = "the seller stops before the service has answered";
+                return Asked::Failed(Refusal::new(Reason::UpstreamTimeout, detail));
+            }
         };
         self.note_upstream(&answered);
         match answered {

@@ -39,10 +39,17 @@ impl Default for Limits {
 /// Bytes of a request's head: two payment headers and what browsers add fit four times.
 const MAX_HEAD: usize = 128 * 1024;
 
+/// What is left of the grace for the answers of sales that give up.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// How long a stop waits for the ledger.
+const NOTES: Duration = Duration::from_secs(15);
+
 /// Sells until `stop` is set, then lets responses and sales finish, also those whose buyer has
 /// left: their upstream may still be at work.
 pub async fn serve_gate(gate: Gate, listener: TcpListener, limits: Limits, stop: watch::Receiver<bool>) {
     let sales = gate.clone();
+    tokio::spawn(close_in_time(gate.clone(), limits.grace, stop.clone()));
     let end = serve(listener, limits, stop, move |request: Request<Incoming>, peer| {
         match health(&gate, request.uri().path()) {
             Some(response) => gate::at_once(response),
@@ -52,6 +59,18 @@ pub async fn serve_gate(gate: Gate, listener: TcpListener, limits: Limits, stop:
     .await;
     if tokio::time::timeout_at(end, sales.finish_sales()).await.is_err() {
         tracing::warn!(after = ?limits.grace, "sales were left unfinished; their holds end by themselves");
+    }
+    if tokio::time::timeout(NOTES, sales.finish_notes()).await.is_err() {
+        tracing::error!(after = ?NOTES, "the ends of some deliveries are not in the ledger: they may be served again");
+    }
+}
+
+/// Lets sales that wait give up before the grace is over: their buyers get an answer, and what was
+/// not submitted is given back.
+async fn close_in_time(gate: Gate, grace: Duration, mut stop: watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_ok() {
+        tokio::time::sleep(grace.saturating_sub(ANSWER.min(grace / 4))).await;
+        gate.close_sales();
     }
 }
 

@@ -1,7 +1,11 @@
 //! Which peers may say what the client's request was.
 
 use http::{HeaderMap, HeaderName, header};
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -88,26 +92,39 @@ impl TrustedProxies {
     }
 
     pub(crate) fn outside(&self, peer: IpAddr, headers: &HeaderMap) -> Outside {
-        let one = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let host = one(header::HOST).map(str::to_owned);
+        let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).map(str::to_owned);
         if !self.trusts(peer) {
             return Outside { client: peer, proto: "http", host };
         }
-        // The last address that no trusted proxy added is the client.
-        let forwarded: Vec<IpAddr> = headers
-            .get_all(FORWARDED_FOR)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|address| address.trim().parse().ok())
-            .collect();
-        let client = forwarded.iter().rev().find(|address| !self.trusts(**address)).copied().unwrap_or(peer);
-        let proto = match one(FORWARDED_PROTO) {
-            Some("https") => "https",
-            _ => "http",
-        };
-        Outside { client, proto, host: one(FORWARDED_HOST).map(str::to_owned).or(host) }
+        // The last address that no trusted proxy added is the client. What cannot be read ends the
+        // search: before it stands what anybody may have written.
+        let mut client = peer;
+        for entry in entries(headers, FORWARDED_FOR).rev() {
+            let Some(address) = entry.and_then(address) else { break };
+            client = address;
+            if !self.trusts(address) {
+                break;
+            }
+        }
+        let last = |name| entries(headers, name).next_back().flatten();
+        let proto = if last(FORWARDED_PROTO) == Some("https") { "https" } else { "http" };
+        Outside { client, proto, host: last(FORWARDED_HOST).map(str::to_owned).or(host) }
     }
+}
+
+/// The entries of a list that proxies append to; none in place of one that is not text.
+fn entries(headers: &HeaderMap, name: HeaderName) -> impl DoubleEndedIterator<Item = Option<&str>> {
+    let lists = headers.get_all(name).into_iter().map(|value| value.to_str().ok());
+    lists
+        .flat_map(|list| list.map_or(vec![None], |list| list.split(',').map(str::trim).map(Some).collect()))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// With or without a port, as proxies write it.
+fn address(entry: &str) -> Option<IpAddr> {
+    let bare = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    entry.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|at| at.ip())).or_else(bare)
 }
 
 #[cfg(test)]
@@ -141,6 +158,27 @@ mod tests {
         let seen = trusted.outside("10.9.9.9".parse().unwrap(), &request());
         let client = "203.0.113.9".parse().unwrap();
         assert_eq!(seen, Outside { client, proto: "https", host: Some("shop.example".to_owned()) });
+    }
+
+    #[test]
+    fn no_entry_that_a_client_wrote_is_taken_for_its_address() {
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        for (list, client) in [
+            ("6.6.6.6, 203.0.113.9:4711", "203.0.113.9"),
+            ("6.6.6.6, [2001:db8::1]:4711, 10.1.2.3", "2001:db8::1"),
+            ("6.6.6.6, [2001:db8::1]", "2001:db8::1"),
+            ("6.6.6.6, unknown", "10.9.9.9"),
+            ("6.6.6.6, , 10.1.2.3", "10.1.2.3"),
+            ("10.1.2.3", "10.1.2.3"),
+            ("", "10.9.9.9"),
+        ] {
+            let mut headers = request();
+            headers.insert(FORWARDED_FOR, HeaderValue::from_static(list));
+            headers.append(FORWARDED_HOST, HeaderValue::from_static("evil.example, last.example"));
+            let seen = trusted.outside("10.9.9.9".parse().unwrap(), &headers);
+            assert_eq!(seen.client, client.parse::<IpAddr>().unwrap(), "{list}");
+            assert_eq!(seen.host.as_deref(), Some("last.example"));
+        }
     }
 
     #[test]

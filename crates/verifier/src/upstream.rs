@@ -140,7 +140,8 @@ fn rewrite(
     Ok(forwarded)
 }
 
-/// Methods that are sold. TRACE would show stripped headers, CONNECT is no request for a service.
+/// Methods that are sold. TRACE would show stripped headers, CONNECT is no request for a service;
+/// some servers read them in any case.
 pub(crate) fn is_sold(method: &Method) -> bool {
-    !matches!(*method, Method::TRACE | Method::CONNECT)
+    !["trace", "connect"].iter().any(|other| method.as_str().eq_ignore_ascii_case(other))
 }

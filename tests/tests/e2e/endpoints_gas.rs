@@ -154,7 +154,7 @@ async fn a_stuck_transaction_is_not_replaced_beyond_the_ceiling_and_sales_stop()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_of_the_gas_money_settles_what_it_can() -> Result<()> {
-    let rig = Rig::start(Mining::Automine, SellerOptions::default()).await?;
+    let rig = Rig::start(Mining::Manual, SellerOptions::default()).await?;
     let settler = rig.chain.settler().address;
     let payments: [_; 4] = std::array::from_fn(|n| rig.pay(n));
     let mut held = Vec::new();
@@ -170,6 +170,8 @@ async fn the_last_of_the_gas_money_settles_what_it_can() -> Result<()> {
     let gas = SellerOptions::default().gas.per_payment * 3 + 60_000;
     let fees = rig.chain.rpc().suggested_tip().await? + 2 * rig.base_fee().await?;
     rig.chain.set_balance(settler, U256::from(gas) * U256::from(fees)).await?;
+    // Before a block makes gas cheaper.
+    rig.until_state(&payments[0], State::Submitted).await?;
     for payment in &payments {
         rig.mine_until(payment, State::Settled).await?;
         assert_eq!(rig.transactions_of(payment), 1);

@@ -10,7 +10,7 @@ use obol_devchain::{
 use obol_evm::BlockTag;
 use obol_facilitator::SettlerState;
 use obol_ledger::State;
-use obol_tests::{Rig, Sale, SellerOptions, Stranger};
+use obol_tests::{Rig, Sale, SellerOptions, Stranger, until};
 use std::time::Duration;
 
 fn options() -> SellerOptions {
@@ -129,5 +129,59 @@ async fn nonces_that_an_endpoint_made_up_before_the_first_batch_are_filled() -> 
     rig.mine_until(&payment, State::Settled).await?;
     assert_eq!(rig.transactions_of(&payment), 1);
     rig.close().await?.assert(1, &[]);
+    Ok(())
+}
+
+/// The count as of so many transactions ago, whatever is asked for.
+fn behind(rig_count: u64, by: u64) -> [Rule; 1] {
+    [Rule::of(Fault::Answer(format!("{:#x}", rig_count - by).into())).on(["eth_getTransactionCount"])]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_was_thought_lost_is_believed_again_when_the_endpoint_is_well() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, options()).await?;
+    let (first, second, third) = (rig.pay(0), rig.pay(1), rig.pay(2));
+    rig.seller.sell(&first).await?;
+    rig.mine_until(&first, State::Settled).await?;
+    let settler = rig.chain.settler().address;
+    let count = rig.chain.rpc().transaction_count(settler, BlockTag::Latest).await?;
+    rig.chain.set_mining(Mining::Manual).await?;
+    rig.seller.trust(rig.seller.grant(&second).await?).await?;
+    rig.until_state(&second, State::Submitted).await?;
+    rig.rpc.set_rules(behind(count, 1));
+    rig.until_settler(SettlerState::ChainLost).await?;
+    rig.rpc.heal();
+    rig.chain.set_mining(Mining::Automine).await?;
+    rig.mine_until(&second, State::Settled).await?;
+    rig.until_settler(SettlerState::Leading).await?;
+    rig.seller.sell(&third).await?;
+    rig.close().await?.assert(3, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_that_is_too_low_for_a_moment_does_not_hold_up_settlements() -> Result<()> {
+    let mut options = options();
+    // No filler is found dead while the test runs.
+    options.finality = obol_core::Finality::Depth(10_000);
+    let rig = Rig::start(Mining::Automine, options).await?;
+    let settler = rig.chain.settler();
+    // The account has a past that this ledger does not know.
+    let other = Stranger::with(&rig.chain, settler);
+    for _ in 0..10 {
+        other.done(other.send(rig.chain.seller().address, &Bytes::new()).await?).await?;
+    }
+    let count = rig.chain.rpc().transaction_count(settler.address, BlockTag::Latest).await?;
+    rig.chain.set_mining(Mining::Manual).await?;
+    let (first, second) = (rig.pay(0), rig.pay(1));
+    rig.seller.trust(rig.seller.grant(&first).await?).await?;
+    rig.until_state(&first, State::Submitted).await?;
+    rig.rpc.set_rules(behind(count, 9));
+    until("eight nonces are filled", async || Ok((rig.rpc.transactions().len() > 8).then_some(()))).await?;
+    rig.rpc.heal();
+    rig.chain.set_mining(Mining::Automine).await?;
+    rig.mine_until(&first, State::Included).await?;
+    rig.seller.sell(&second).await?;
+    rig.seller.facilitator.stop().await;
     Ok(())
 }

@@ -170,7 +170,7 @@ async fn no_method_reaches_the_upstream_unpaid() -> Result<()> {
         ("CONNECT", 405),
         ("TRACE", 405),
         ("get", 402),
-        ("Trace", 402),
+        ("Trace", 405),
         ("PROPFIND", 402),
         ("FROB", 402),
         ("GET,POST", 400),

@@ -6,7 +6,9 @@ use hyper::StatusCode;
 use obol_core::{Amount, Charge, Exposure, Reason, WireVersion};
 use obol_devchain::Mining;
 use obol_ledger::{Delivery, State};
-use obol_tests::{Answered, Buyer, Customer, Shop, ShopOptions, Upstream, fetch, fetch_after, get, paid};
+use obol_tests::{
+    Answered, Buyer, Customer, Shop, ShopOptions, Stranger, Upstream, fetch, fetch_after, get, paid,
+};
 use obol_verifier::TrustedProxies;
 use obol_wire::{PaymentHeader, Receipt};
 use std::time::Duration;
@@ -192,6 +194,30 @@ async fn an_optimistic_offer_answers_before_the_money_up_to_its_own_ceiling() ->
     let transaction = pending(&late, &ask(&shop, AT, &third).await?)?;
     mine_all(&shop).await?;
     assert_eq!(settled(&late, &ask(&shop, AT, &third).await?)?, transaction);
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_and_never_paid_counts_against_the_offers_ceiling_for_good() -> Result<()> {
+    let shop = slow_shop().await?;
+    let upstream = Upstream::hello().await?;
+    sell_on_trust(&shop, &upstream, 10_000, 10_000)?;
+    let thief = customer(&shop, 0, WireVersion::V2);
+    served_on_trust(&shop, &thief).await?;
+    let stolen = shop.until_payment(|payment| payment.state() == State::Submitted).await?;
+    let asset = obol_tests::price(shop.chain.seller()).asset;
+    let buyer = Buyer::of(shop.chain.buyers()[0]);
+    Stranger::on(&shop.chain).eager().cancel(&asset, &buyer, stolen.key.nonce).await?;
+    while shop.ledger.payment(stolen.id).await?.context("stored")?.state() != State::Failed {
+        shop.chain.mine(1).await?;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Another face of the same thief, perhaps.
+    let next = customer(&shop, 1, WireVersion::V2);
+    let (_, header) = next.payment(AT).await?;
+    let transaction = pending(&next, &ask(&shop, AT, &header).await?)?;
+    mine_all(&shop).await?;
+    assert_eq!(settled(&next, &ask(&shop, AT, &header).await?)?, transaction);
     shop.close().await
 }
 

@@ -3,11 +3,14 @@
 use anyhow::Result;
 use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use obol_core::Reason;
-use obol_devchain::Mining;
+use obol_devchain::{
+    Mining,
+    fault::{Fault, FaultyRpc},
+};
 use obol_facilitator::SettlerState;
-use obol_ledger::State;
+use obol_ledger::{Delivery, State};
 use obol_tests::{Rig, Sale, Seller, SellerOptions, until};
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 async fn second(rig: &Rig) -> Result<Seller> {
     Seller::open(&rig.chain, rig.rpc.url(), &rig.ledger_file(), SellerOptions::default())
@@ -82,5 +85,40 @@ async fn one_of_two_leads_and_the_other_takes_over_when_it_stops() -> Result<()>
     rig.seller.trust(held).await?;
     rig.mine_until(&payment, State::Settled).await?;
     rig.close().await?.assert(3, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_whose_endpoint_hangs_is_not_dead() -> Result<()> {
+    let mut options = SellerOptions::default();
+    options.timing.patience = Duration::from_secs(2);
+    options.rpc_timeout = Duration::from_secs(30);
+    let rig = Rig::start(Mining::Automine, options.clone()).await?;
+    rig.until_settler(SettlerState::Leading).await?;
+    let slow = FaultyRpc::start(rig.chain.url()).await?;
+    let follower = Seller::open(&rig.chain, slow.url(), &rig.ledger_file(), options)?;
+    // A slow upstream, and a response that streams.
+    let (waits, streams) = (rig.pay(0), rig.pay(1));
+    let held = follower.grant(&waits).await?;
+    let owed = follower.owe(follower.grant(&streams).await?).await?;
+    follower.outcome(&owed).await?;
+    let delivering = follower.ledger.start_delivery(owed).await??;
+    slow.set(Fault::Hang);
+    // As long as its settler is stuck in one call; the leader's time goes on by its own sales.
+    let hung = std::time::Instant::now();
+    let mut n = 2;
+    while hung.elapsed() < 3 * Duration::from_secs(2) {
+        rig.seller.sell(&rig.pay(n)).await?;
+        n += 1;
+    }
+    let record = rig.record(&streams).await?;
+    assert_eq!(record.delivery, Delivery::Started, "{:?}", rig.seller.ledger.events(record.id).await?);
+    follower.ledger.finish_delivery(delivering, "delivered").await?;
+    follower.owe(held).await?;
+    assert_eq!(rig.record(&streams).await?.delivery, Delivery::Done);
+    slow.heal();
+    rig.mine_until(&waits, State::Included).await?;
+    follower.facilitator.stop().await;
+    rig.close().await?.assert(n, &[]);
     Ok(())
 }

@@ -2,10 +2,10 @@
 
 use alloy_primitives::Address;
 use anyhow::Result;
-use obol_core::Amount;
+use obol_core::{Amount, Payment};
 use obol_devchain::{Execution, Mining};
-use obol_ledger::{Delivery, State};
-use obol_tests::{Rig, Sale, SellerOptions, Stranger};
+use obol_ledger::{Delivery, PaymentId, State};
+use obol_tests::{Rig, Sale, SellerOptions, Stranger, until};
 use std::time::Duration;
 
 fn quick_to_look_again() -> SellerOptions {
@@ -107,6 +107,7 @@ async fn an_authorization_cancelled_after_we_sent_it_fails_when_that_is_final() 
     // Known, and not final: a reorganisation could still undo it.
     let record = rig.until_state(&payment, State::Due).await?;
     assert!(record.reason.is_none() || record.batch.is_some(), "{record:?}");
+    judged_and_still_due(&rig, &payment).await?;
     let (sale, failed) = tokio::join!(rig.seller.finish(owed), rig.mine_until(&payment, State::Failed));
     let word = failed?.reason.expect("a failure has a reason");
     assert!(word.contains("cancelled"), "{word}");
@@ -119,17 +120,20 @@ async fn an_authorization_cancelled_after_we_sent_it_fails_when_that_is_final() 
 async fn a_nonce_that_the_payer_spent_on_another_transfer_fails_the_payment() -> Result<()> {
     let rig = Rig::start(Mining::Automine, quick_to_look_again()).await?;
     let stranger = Stranger::on(&rig.chain);
-    for (n, delivered) in [(0, true), (1, false)] {
+    for (n, delivered, value, to) in [
+        (0, true, Amount::from(1), Address::repeat_byte(7)),
+        (1, false, rig.seller.requirement.amount, Address::repeat_byte(7)),
+        (2, false, Amount::from(1), rig.seller.requirement.pay_to),
+    ] {
         let payment = rig.pay(n);
         let held = rig.seller.grant(&payment).await?;
-        // The payer signed twice with one nonce; the other transfer pays somebody else less.
+        // The payer signed twice with one nonce; the other transfer pays somebody else, or less.
         let mut cheaper = payment.authorization.clone();
-        cheaper.value = Amount::from(1);
-        cheaper.to = Address::repeat_byte(7);
+        (cheaper.value, cheaper.to) = (value, to);
         stranger.done(stranger.settle(&rig.buyer(n).sign(&rig.seller.requirement, cheaper)).await?).await?;
         if delivered {
-            // Judged first when that is not final yet.
             rig.seller.trust(held).await?;
+            judged_and_still_due(&rig, &payment).await?;
         } else {
             rig.chain.mine(3).await?;
             rig.seller.owe(held).await?;
@@ -138,6 +142,24 @@ async fn a_nonce_that_the_payer_spent_on_another_transfer_fails_the_payment() ->
         let word = record.reason.unwrap_or_default();
         assert!(word.contains("another transfer"), "{word}");
     }
-    rig.close().await?.assert(0, &[(State::Failed, 2)]);
+    rig.seller.facilitator.stop().await;
+    let records = rig.seller.ledger.list(PaymentId(0), 10).await?;
+    assert!(
+        records.len() == 3 && records.iter().all(|record| record.state() == State::Failed),
+        "{records:?}"
+    );
+    Ok(())
+}
+
+/// Looked at several times while no block comes: what is not final decides nothing.
+async fn judged_and_still_due(rig: &Rig, payment: &Payment) -> Result<()> {
+    let id = rig.record(payment).await?.id;
+    let looks = async || {
+        let events = rig.seller.ledger.events(id).await?;
+        anyhow::Ok(events.iter().rev().take_while(|event| event.to == State::Due).count())
+    };
+    let before = looks().await?;
+    until("three more looks", async || Ok((looks().await? >= before + 3).then_some(()))).await?;
+    assert_eq!(rig.record(payment).await?.state(), State::Due);
     Ok(())
 }

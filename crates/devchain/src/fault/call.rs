@@ -1,7 +1,7 @@
 //! JSON-RPC messages, single or in a batch, as far as faults need to know them.
 
 use super::{Fault, stale};
-use alloy_primitives::Bytes;
+use alloy_primitives::{Bytes, U64};
 use serde_json::{Value, json};
 
 pub(super) struct Call {
@@ -54,6 +54,13 @@ impl Call {
         (self.method == "eth_sendRawTransaction").then(|| self.params.get(0)?.as_str()?.parse().ok())?
     }
 
+    /// How many blocks it searches for events.
+    fn range(&self) -> Option<u64> {
+        let end = |name| self.params.get(0)?.get(name)?.as_str()?.parse::<U64>().ok();
+        (self.method == "eth_getLogs").then_some(())?;
+        Some(end("toBlock")?.to::<u64>().saturating_sub(end("fromBlock")?.to()) + 1)
+    }
+
     pub(super) fn fate(&self, faults: &[Fault]) -> Fate {
         let mut params = self.params.clone();
         let mut stale_at = None;
@@ -66,6 +73,9 @@ impl Call {
                 }
                 Fault::ChainId(id) if self.method == "net_version" => {
                     return self.answered(json!(id.to_string()));
+                }
+                Fault::MaxRange(most) if self.range().is_some_and(|blocks| blocks > *most) => {
+                    return self.refused(-32600, &format!("up to a {most} block range"));
                 }
                 Fault::StaleAt(block) => match stale::pin(&self.method, &mut params, *block) {
                     stale::Pinned::Known(result) => return self.answered(result),

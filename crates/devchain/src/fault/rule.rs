@@ -27,12 +27,17 @@ pub enum Fault {
     StaleAt(u64),
     /// Claims to be of another chain.
     ChainId(u64),
+    /// Refuses to search events in more blocks at once than this.
+    MaxRange(u64),
 }
 
 impl Fault {
     /// Whether it befalls the whole HTTP request; otherwise it befalls single calls.
     const fn is_of_transport(&self) -> bool {
-        !matches!(self, Self::Refuse { .. } | Self::Answer(_) | Self::StaleAt(_) | Self::ChainId(_))
+        !matches!(
+            self,
+            Self::Refuse { .. } | Self::Answer(_) | Self::StaleAt(_) | Self::ChainId(_) | Self::MaxRange(_)
+        )
     }
 }
 

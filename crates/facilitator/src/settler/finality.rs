@@ -1,14 +1,10 @@
 //! What final blocks show: what is settled, which attempts are dead, what strangers settled.
 
-use super::{Settler, TickError};
+use super::{CALM, Settler, TickError};
 use obol_core::Finality;
 use obol_evm::{BlockTag, RpcError};
 use obol_ledger::{BatchState, LiveBatch};
-use std::collections::BTreeSet;
-
-/// Blocks in one search for events, at most: what public endpoints allow. The range is halved
-/// while an endpoint refuses.
-pub(super) const RANGE: u64 = 2_000;
+use std::{collections::BTreeSet, time::Instant};
 
 /// Blocks that are searched again each time: one address often has several nodes behind it, and
 /// one that is behind knows a block's number before it knows its events.
@@ -38,14 +34,22 @@ impl Settler {
         match self.find_strangers(number).await {
             Err(TickError::Rpc(error)) => {
                 // What is due can be settled without. The mark has not moved: it is looked for again.
-                tracing::warn!(chain = %self.chain.id, endpoint = self.rpc.shown(), %error, range = self.range,
-                    "cannot look for transfers by others");
-                if let RpcError::Refused { .. } | RpcError::NoAnswer(_) = error {
-                    self.range = (self.range / 2).max(1);
+                if self.searching.is_none() {
+                    tracing::warn!(chain = %self.chain.id, endpoint = self.rpc.shown(), %error,
+                        "cannot look for transfers by others; trying smaller ranges of blocks");
                 }
+                self.searching = Some(Instant::now());
+                // The smallest is tried again like any other.
+                let _no_smaller = self.range.shrink(error);
                 Ok(())
             }
-            found => found,
+            found => {
+                if self.searching.is_some_and(|last| last.elapsed() >= CALM) {
+                    self.searching = None;
+                    tracing::info!(chain = %self.chain.id, "looks for transfers by others again");
+                }
+                found
+            }
         }
     }
 
@@ -81,8 +85,10 @@ impl Settler {
         if next > last {
             return Ok(());
         }
-        let to = last.min(next + self.range - 1);
-        let from = scanned.map_or(first, |block| block.saturating_sub(OVERLAP).max(first));
+        let blocks = self.range.blocks();
+        let overlap = OVERLAP.min(blocks / 2);
+        let from = next.saturating_sub(overlap).max(first);
+        let to = last.min(from + blocks - 1);
         let transfers = self.rpc.transfers_to(&watched, from, to).await?;
         let found: BTreeSet<_> =
             transfers.into_iter().map(|transfer| (transfer.block, transfer.tx)).collect();
@@ -98,7 +104,7 @@ impl Settler {
             self.strangers.insert((block, transaction));
         }
         self.ledger.set_scanned(self.chain.id, to).await?;
-        self.range = (self.range * 2).min(RANGE);
+        self.range.grow();
         Ok(())
     }
 }

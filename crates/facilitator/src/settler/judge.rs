@@ -1,11 +1,9 @@
 //! When a payment cannot be settled as planned, the token's events decide what became of it.
 
 use super::{Settler, TickError, watch_chain::pays};
+use crate::limits::REORGANISED;
 use obol_evm::{AuthorizationEvent, NonceState, RpcError};
 use obol_ledger::PaymentRecord;
-
-/// A reorganisation can move a use of the nonce to before the block at which it was unused.
-const MARGIN: u64 = 64;
 
 /// What the token's events and the final clock say about an authorization.
 enum Finding {
@@ -84,10 +82,10 @@ impl Settler {
         head: u64,
     ) -> Result<Option<AuthorizationEvent>, TickError> {
         let key = &payment.key;
-        let first = payment.verified_block.saturating_sub(MARGIN);
+        let first = payment.verified_block.saturating_sub(REORGANISED);
         let mut to = head;
         loop {
-            let from = first.max(to.saturating_sub(self.range - 1));
+            let from = first.max(to.saturating_sub(self.range.blocks() - 1));
             let event = self.rpc.authorization_event(key.asset, key.payer, key.nonce, from, to).await?;
             if event.is_some() || from <= first {
                 return Ok(event);

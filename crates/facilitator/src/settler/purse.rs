@@ -3,7 +3,7 @@
 use super::{Settler, SettlerState, TickError};
 use crate::limits::BATCH_OVERHEAD;
 use alloy_primitives::{Bytes, U256};
-use obol_evm::{ContractCall, Fees, RpcError, sign_call};
+use obol_evm::{BlockTag, ContractCall, Fees, RpcError, sign_call};
 use obol_ledger::{Attempt, Clock, LiveBatch, Timestamp};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ impl Settler {
     /// What the account can do when nothing is due: nothing will be while new payments are
     /// refused, so a state that refuses them has to be left without one.
     pub(super) async fn look_around(&mut self, open: &[LiveBatch]) -> Result<(), TickError> {
-        if *self.state.borrow() == SettlerState::ChainLost && self.gaps > 0 {
+        if *self.state.borrow() == SettlerState::ChainLost && !self.is_found_again(open).await? {
             return Ok(());
         }
         let Some(nonce) = self.nonce().await? else {
@@ -46,6 +46,17 @@ impl Settler {
                 "the settler's gas money lasts for fewer than {LOW} transactions like the next; send it some");
         }
         self.low = low;
+    }
+
+    /// Whether the chain has all transactions that the ledger gave nonces to. While some are out
+    /// that is for [`Self::heal_gap`] to find out.
+    async fn is_found_again(&mut self, open: &[LiveBatch]) -> Result<bool, TickError> {
+        if open.is_empty() {
+            let count = self.rpc.transaction_count(self.account.account, BlockTag::Latest).await?;
+            self.gaps =
+                if self.ledger.next_nonce(self.account).await? <= Some(count) { 0 } else { self.gaps };
+        }
+        Ok(self.gaps == 0)
     }
 
     /// What to pay per gas now; none when that is above the ceiling. Room for the base fee to
@@ -99,9 +110,13 @@ impl Settler {
         if funds < worst { Err(SettlerState::NoGas) } else { Ok(()) }
     }
 
+    /// One from the future waits by a clock that was wrong, then or now: nobody knows how long.
     pub(super) fn waited(&self, attempt: &Attempt, now: Timestamp) -> Duration {
         let since = attempt.created_at.max(self.reopened_at);
-        Duration::from_millis(u64::try_from(now.0 - since.0).unwrap_or(0))
+        match now.0 - since.0 {
+            ..-1_000 => Duration::MAX,
+            millis => Duration::from_millis(u64::try_from(millis).unwrap_or(0)),
+        }
     }
 
     /// What the next transaction has to pay, if that is within the ceiling: more than the first

@@ -68,7 +68,10 @@ impl Settler {
         }
         let mut pace = if open.is_empty() { Pace::Idle } else { Pace::Watching };
         let mut looked = *self.state.borrow() == SettlerState::Leading;
-        for _ in open.len()..OPEN_BATCHES {
+        // Fillers are bounded by themselves, and dead ones would take the places until final blocks
+        // show it.
+        let taken = open.iter().filter(|batch| !batch.payments.is_empty()).count();
+        for _ in taken..OPEN_BATCHES {
             let due = self.ledger.due(self.chain.id, BATCH).await?;
             if due.is_empty() {
                 break;

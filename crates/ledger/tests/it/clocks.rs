@@ -122,3 +122,34 @@ async fn a_payment_waits_for_its_next_try_until_that_time_and_no_longer() {
     hand.set(BEFORE_MIDNIGHT + 5_000);
     assert_eq!(due().await, 1);
 }
+
+#[tokio::test]
+async fn a_payment_that_waits_does_not_wait_longer_when_the_clock_is_set_back() {
+    let hand = Hand::at(BEFORE_MIDNIGHT);
+    let ledger = ledger(&hand);
+    let id = owe(&ledger, payment(0)).await.id();
+    let batch = crate::payments::store(&ledger, 0, vec![id]).await;
+    ledger.bury(batch, "its nonce was used").await.expect("stored");
+    ledger.defer(id, "no funds", Duration::from_secs(15)).await.expect("stored");
+    assert_eq!(ledger.due(payment(0).key.chain, 10).await.expect("read").len(), 0);
+    hand.set(BEFORE_MIDNIGHT - 3_600_000);
+    assert_eq!(ledger.due(payment(0).key.chain, 10).await.expect("read").len(), 1);
+}
+
+#[tokio::test]
+async fn the_longer_a_payment_is_refused_the_longer_it_waits() {
+    let hand = Hand::at(BEFORE_MIDNIGHT);
+    let ledger = ledger(&hand);
+    let id = owe(&ledger, payment(0)).await.id();
+    let batch = crate::payments::store(&ledger, 0, vec![id]).await;
+    ledger.bury(batch, "its nonce was used").await.expect("stored");
+    let mut looks = 0;
+    for minute in 0..7 * 24 * 60 {
+        hand.set(BEFORE_MIDNIGHT + minute * 60_000);
+        if !ledger.due(payment(0).key.chain, 10).await.expect("read").is_empty() {
+            looks += 1;
+            ledger.defer(id, "no funds", Duration::from_secs(15)).await.expect("stored");
+        }
+    }
+    assert!((28..80).contains(&looks), "{looks} looks in a week");
+}

@@ -1,7 +1,11 @@
 //! What blocks that come and go do to payments.
 
-use crate::payments::{CHAIN, SETTLER, inclusion, ledger, payment, receipt, record, reserve, store, submit};
-use obol_ledger::{BatchState, State};
+use crate::payments::{
+    CHAIN, HOLD, SETTLER, inclusion, ledger, owe, payment, receipt, record, reserve, store, submit,
+};
+use alloy_primitives::B256;
+use obol_core::{Reason, Refusal};
+use obol_ledger::{BatchState, Reservation, State};
 
 /// The transaction of somebody else.
 const STRANGER: u64 = 77;
@@ -93,4 +97,40 @@ async fn a_receipt_that_is_read_late_takes_no_payment_out_of_its_next_batch() {
     ledger.mined(without).await.expect("stored");
     let record = record(&ledger, id).await;
     assert_eq!((record.state(), record.batch, record.misses), (State::Submitting, Some(second), 1));
+}
+
+#[tokio::test]
+async fn a_payment_that_is_due_again_after_it_was_sent_is_not_given_to_who_copied_it() {
+    let ledger = ledger();
+    let held = owe(&ledger, payment(0)).await;
+    let id = held.id();
+    let batch = store(&ledger, 0, vec![id]).await;
+    ledger.let_go(held, "the client left").await.expect("stored");
+    ledger.mined(receipt(batch, inclusion(0, 11), &[], &[id])).await.expect("stored");
+    let mut copied = payment(0);
+    copied.origin.client = B256::repeat_byte(6);
+    let answer = ledger.reserve(copied, HOLD).await.expect("stored");
+    assert_unproven(&answer);
+}
+
+#[tokio::test]
+async fn a_payment_that_a_stranger_published_is_not_given_to_who_copied_it_when_the_block_is_gone() {
+    let ledger = ledger();
+    let held = reserve(&ledger, payment(0)).await;
+    let id = held.id();
+    let at = inclusion(STRANGER, 10);
+    ledger.include(payment(0).key, at, "settled by another transaction").await.expect("stored");
+    let _ = ledger.release(held, "the upstream answered 500").await.expect("stored");
+    ledger.orphan(id, at.block_hash).await.expect("stored");
+    assert_eq!(record(&ledger, id).await.state(), State::Released);
+    let mut copied = payment(0);
+    copied.origin.client = B256::repeat_byte(6);
+    copied.origin.fingerprint = B256::repeat_byte(7);
+    let answer = ledger.reserve(copied, HOLD).await.expect("stored");
+    assert_unproven(&answer);
+}
+
+fn assert_unproven(answer: &Reservation) {
+    let unproven = |refusal: &Refusal| refusal.reason == Reason::PayerUnproven;
+    assert!(matches!(answer, Reservation::Refused(refusal) if unproven(refusal)), "{answer:?}");
 }

@@ -217,7 +217,8 @@ impl Model {
         let row = self.row(id);
         if row.state == State::Due {
             let nothing_owed = row.batch.is_none() && row.delivery == Delivery::None;
-            let retry_at = self.now + millis(retry);
+            let age = (self.now - row.created_at).clamp(0, 4 * 6 * 3_600_000);
+            let retry_at = self.now + millis(retry).max(age / 4);
             self.change(id, |row| {
                 row.reason = Some(WHY.to_owned());
                 if nothing_owed {

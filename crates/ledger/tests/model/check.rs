@@ -293,7 +293,9 @@ async fn lists(world: &World, chain: ChainId) -> Result<(), String> {
     included.sort();
     same("included", &included, &model.ids(|row| here(row) && row.state == State::Included))?;
 
-    let ready = |row: &Row| here(row) && row.state == State::Due && row.retry_at <= model.now;
+    let ready = |row: &Row| {
+        here(row) && row.state == State::Due && (row.retry_at <= model.now || row.changed_at > model.now)
+    };
     let mut due = model.ids(ready);
     due.sort_by_key(|id| (model.row(*id).retry_at, *id));
     let told = ledger.due(chain, 1_000).await.map_err(unread)?;

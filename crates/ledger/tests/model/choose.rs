@@ -137,7 +137,7 @@ impl Chooser<'_> {
         let origin = Origin { fingerprint, client: word(u64::from(self.draw.percent(15))) };
         let call = Bytes::from(vec![u8::try_from(nonce).expect("few") + u8::from(self.draw.percent(4))]);
         match wish {
-            Wish::RecallPayer => Step::RecallPayer { payer: key.payer, fingerprint, hold },
+            Wish::RecallPayer => Step::RecallPayer { key, calls: vec![call], origin, hold },
             Wish::Recall => Step::Recall { key, calls: vec![Bytes::from(vec![99]), call], origin, hold },
             _ => Step::Reserve { new: Box::new(self.payment(key, nonce, call, origin)), hold },
         }

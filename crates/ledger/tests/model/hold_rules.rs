@@ -81,7 +81,7 @@ impl Model {
         let out = |of_payer: bool| {
             let rows = self.rows.iter().filter(move |row| {
                 let (a, b) = (&row.terms, &this.terms);
-                (is_owed(row.state) || of_payer && row.state == State::Failed)
+                (is_owed(row.state) || row.state == State::Failed)
                     && row.delivery != Delivery::None
                     && (&a.offer, a.key.asset, a.key.chain) == (&b.offer, b.key.asset, b.key.chain)
                     && (!of_payer || a.key.payer == b.key.payer)

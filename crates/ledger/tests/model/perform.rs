@@ -25,8 +25,8 @@ pub(crate) async fn perform(ledger: &Ledger, step: Step, hold: Option<Hold>) -> 
         Step::Recall { key, calls, origin, hold } => {
             ledger.recall(key, calls, origin, hold).await.map(recalled)
         }
-        Step::RecallPayer { payer, fingerprint, hold } => {
-            ledger.recall_payer(payer, fingerprint, hold).await.map(recalled)
+        Step::RecallPayer { key, calls, origin, hold } => {
+            ledger.recall_payer(key, calls, origin, hold).await.map(recalled)
         }
         Step::Lease { settler, ttl } => ledger.lease(settler, ttl).await.map(|leased| match leased {
             Leased::Mine(lease) => (Told::Mine(lease.epoch), None),

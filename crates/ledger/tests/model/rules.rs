@@ -185,6 +185,9 @@ impl Model {
             return told;
         }
         match row.state {
+            State::Reserved | State::Released if Self::copied(&row, new.origin) => {
+                return Told::Refused(Reason::PayerUnproven);
+            }
             State::Reserved | State::Released => {}
             _ => return self.come_back(&row, new.origin, until),
         }
@@ -212,6 +215,11 @@ impl Model {
             row.reason = None;
         });
         Told::Granted(id)
+    }
+
+    /// A block that is gone has shown it, and it comes from somewhere else.
+    fn copied(row: &Row, origin: Origin) -> bool {
+        row.origin.client != origin.client && row.story.iter().any(|line| line.to == State::Included)
     }
 
     /// Why a known payment opens no door whatever it is for.
@@ -242,13 +250,13 @@ impl Model {
         self.rows.iter().find(free).map(|row| row.id)
     }
 
-    /// With a payment that is owed for: from elsewhere it is only believed while nobody can have
-    /// copied it.
+    /// With a payment that is owed for: from elsewhere it is not believed, since it can have been
+    /// copied.
     fn come_back(&mut self, row: &Row, origin: Origin, until: i64) -> Told {
         if row.origin.fingerprint != origin.fingerprint {
             return Told::Refused(Reason::FingerprintMismatch);
         }
-        if row.state != State::Due && row.origin.client != origin.client {
+        if row.origin.client != origin.client {
             return Told::Refused(Reason::PayerUnproven);
         }
         self.redeem(row.id, until)
@@ -309,13 +317,29 @@ impl Model {
             return told;
         }
         match row.state {
+            State::Reserved | State::Released if Self::copied(&row, origin) => {
+                Told::Refused(Reason::PayerUnproven)
+            }
             State::Reserved | State::Released => Told::Unknown,
             _ => self.come_back(&row, origin, self.now + millis(hold)),
         }
     }
 
-    pub(crate) fn recall_payer(&mut self, payer: Address, fingerprint: B256, hold: Duration) -> Told {
-        match self.entitlement(payer, fingerprint) {
+    pub(crate) fn recall_payer(
+        &mut self,
+        key: &PaymentKey,
+        calls: &[Bytes],
+        origin: Origin,
+        hold: Duration,
+    ) -> Told {
+        if let Some(id) = self.find(key) {
+            let told = self.recall(key, calls, origin, hold);
+            let other = !calls.contains(&self.row(id).terms.call.data);
+            if told != Told::Unknown || other {
+                return told;
+            }
+        }
+        match self.entitlement(key.payer, origin.fingerprint) {
             Some(id) => self.redeem(id, self.now + millis(hold)),
             None => Told::Unknown,
         }

@@ -1,6 +1,6 @@
 //! What can be asked of the ledger, and what it can answer.
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{B256, Bytes};
 use obol_core::{Exposure, PaymentKey, Reason};
 use obol_ledger::{BatchId, Inclusion, Lease, NewPayment, Origin, PaymentId, Settler, State};
 use std::{fmt, time::Duration};
@@ -25,8 +25,9 @@ pub(crate) enum Step {
         hold: Duration,
     },
     RecallPayer {
-        payer: Address,
-        fingerprint: B256,
+        key: PaymentKey,
+        calls: Vec<Bytes>,
+        origin: Origin,
         hold: Duration,
     },
     Release(Grip),
@@ -245,11 +246,11 @@ impl Step {
                 key(known),
                 told(*origin)
             ),
-            Self::RecallPayer { payer, fingerprint, hold } => write!(
+            Self::RecallPayer { key: known, calls, origin, hold } => write!(
                 f,
-                "recall payer {} for {hold:?}, request {}",
-                short(payer.as_slice()),
-                short(fingerprint.as_slice())
+                "recall the payer of {} for {hold:?} with calls {calls:?}, request {}",
+                key(known),
+                told(*origin)
             ),
             _ => Ok(()),
         }

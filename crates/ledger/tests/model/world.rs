@@ -260,7 +260,7 @@ impl Model {
         match step {
             Step::Reserve { new, hold } => self.reserve(new, *hold),
             Step::Recall { key, calls, origin, hold } => self.recall(key, calls, *origin, *hold),
-            Step::RecallPayer { payer, fingerprint, hold } => self.recall_payer(*payer, *fingerprint, *hold),
+            Step::RecallPayer { key, calls, origin, hold } => self.recall_payer(key, calls, *origin, *hold),
             Step::Release(grip) => self.release(*grip),
             Step::Owe(grip, exposure) => self.owe(*grip, *exposure),
             Step::Waive(grip) => self.waive(*grip),

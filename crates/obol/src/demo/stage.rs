@@ -29,8 +29,6 @@ use tokio::task::JoinHandle;
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long the offer may take from its file to the gate.
 const LOADING: Duration = Duration::from_secs(10);
 
@@ -73,7 +71,7 @@ impl Stage {
         let registry = Arc::new(Registry::built_in());
         let endpoint = Endpoint {
             chain: Arc::clone(registry.chain_by_id(CHAIN).map_err(Failure::failed)?),
-            rpc: Rpc::new(chain.url(), CALL_TIMEOUT).map_err(Failure::failed)?,
+            rpc: Rpc::new(chain.url(), crate::endpoint::CALL_TIMEOUT).map_err(Failure::failed)?,
         };
         let listener = bind("--listen", args.listen.unwrap_or(ANY_PORT)).await?;
         let base = format!("http://{}", local(&listener)?);

@@ -74,6 +74,7 @@ impl Sale {
     }
 
     fn refuse(&self, refusal: &Refusal, money: Money) -> Response<GateBody> {
+        tracing::debug!(offer = %self.listed.offer.id, %refusal, "a payment is refused");
         let posted = || self.listed.challenges.refused(&self.url, refusal, self.version);
         answer::refuse_on_offer(refusal, self.version, money, &self.client_headers, posted)
     }
