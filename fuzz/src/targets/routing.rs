@@ -30,7 +30,8 @@ pub fn paths(data: &[u8]) {
 /// Lines: the request's host, its path, then offers' paths; every other offer is for one host.
 ///
 /// What is found is an offer for that host or all hosts, at a prefix of the path that ends with a
-/// segment, and no other such offer is deeper.
+/// segment, and no other such offer is deeper, nor would be to a server that leaves out dots and
+/// spaces at the ends of segments and what follows a `?` or `#`.
 pub fn routes(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut lines = text.lines();
@@ -52,12 +53,25 @@ pub fn routes(data: &[u8]) {
             .into_iter()
             .map(|host| deepest(&served, host, path.decoded()))
             .collect();
+        let plain = plain(path.decoded());
+        let to_others = [host.filter(|host| *host == HOST), None]
+            .into_iter()
+            .find_map(|host| deepest(&served, host, &plain));
         if host.is_none() || host == Some(HOST) {
             let expected = candidates.into_iter().flatten().next();
             let expected = expected.filter(|offer| owns(offer, path.decoded()));
+            let depth = |offer: &&Arc<Offer>| offer.path.trim_end_matches('/').len();
+            let expected = expected.filter(|offer| to_others.as_ref().map(depth) == Some(depth(offer)));
             assert_eq!(found.map(|offer| &offer.id), expected.map(|offer| &offer.id), "{host:?}");
         }
     }
+}
+
+fn plain(path: &str) -> String {
+    let path = path.trim_end_matches('/');
+    let kept = path.split(['?', '#']).next().unwrap_or_default();
+    let segments = kept.split('/').map(|segment| segment.trim_end_matches([' ', '.']));
+    segments.collect::<Vec<_>>().join("/")
 }
 
 const HOST: &str = "shop.example";
