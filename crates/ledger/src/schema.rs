@@ -53,7 +53,7 @@ CREATE TABLE payments (
     created_at      INTEGER NOT NULL,
     changed_at      INTEGER NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX payment_key ON payments (nonce, payer, asset, chain, method);
+CREATE UNIQUE INDEX payment_key ON payments (payer, nonce, asset, chain, method);
 CREATE INDEX open_by_payer ON payments (payer, asset, chain) WHERE ",
     open!(),
     r";

@@ -7,7 +7,10 @@ use crate::{
 use alloy_primitives::{Address, B256, U256};
 use obol_core::{Amount, ChainId, OfferId, PaymentKey, TransferMethod};
 use rusqlite::{OptionalExtension, Params, Row, Transaction, params};
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashSet,
+};
 
 /// A process on the ledger: what it holds when it dies, others take over.
 #[derive(Clone, Debug)]
@@ -16,11 +19,23 @@ pub(crate) struct Owner {
     pub(crate) name: String,
 }
 
+/// Chain, asset and account.
+pub(crate) type PayeeKey = (ChainId, Address, Address);
+
+/// What a transaction has changed, as far as the writer remembers it.
+pub(crate) struct News {
+    pub(crate) touched: Vec<PaymentId>,
+    pub(crate) payees: Vec<PayeeKey>,
+}
+
 pub(crate) struct Txn<'a> {
     tx: &'a Transaction<'a>,
     now: Timestamp,
     owner: &'a Owner,
     touched: RefCell<Vec<PaymentId>>,
+    /// Payees that are noted, and those that this transaction has added.
+    payees: &'a HashSet<PayeeKey>,
+    new_payees: RefCell<Vec<PayeeKey>>,
     lost: Cell<bool>,
 }
 
@@ -39,12 +54,19 @@ macro_rules! select_payments {
 pub(crate) use select_payments;
 
 impl<'a> Txn<'a> {
-    pub(crate) fn new(tx: &'a Transaction<'a>, now: Timestamp, owner: &'a Owner) -> Self {
-        Self { tx, now, owner, touched: RefCell::default(), lost: Cell::new(false) }
+    pub(crate) fn new(
+        tx: &'a Transaction<'a>,
+        now: Timestamp,
+        owner: &'a Owner,
+        payees: &'a HashSet<PayeeKey>,
+    ) -> Self {
+        let (touched, new_payees) = (RefCell::default(), RefCell::default());
+        Self { tx, now, owner, touched, payees, new_payees, lost: Cell::new(false) }
     }
 
-    pub(crate) fn into_touched(self) -> Vec<PaymentId> {
-        self.touched.into_inner()
+    /// What others are to know once it is committed.
+    pub(crate) fn into_news(self) -> News {
+        News { touched: self.touched.into_inner(), payees: self.new_payees.into_inner() }
     }
 
     /// Runs `work`, and undoes all that it did when it fails.
@@ -52,11 +74,12 @@ impl<'a> Txn<'a> {
         &self,
         work: impl FnOnce(&Self) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let touched = self.touched.borrow().len();
+        let (touched, payees) = (self.touched.borrow().len(), self.new_payees.borrow().len());
         self.execute("SAVEPOINT operation", [])?;
         let ran = work(self);
         if ran.is_err() {
             self.touched.borrow_mut().truncate(touched);
+            self.new_payees.borrow_mut().truncate(payees);
         }
         // SQLite ends the transaction itself on some errors: then there is nothing to undo.
         if !self.is_lost() {
@@ -183,17 +206,23 @@ impl<'a> Txn<'a> {
             ],
         )?;
         let id = PaymentId(self.last_insert());
-        self.execute(
-            "INSERT INTO payees (chain, asset, payee, since) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-            params![
-                chain_code(key.chain),
-                key.asset.as_slice(),
-                new.payee.as_slice(),
-                number_code(new.verified_block)
-            ],
-        )?;
+        self.note_payee((key.chain, key.asset, new.payee), new.verified_block)?;
         self.event(id, 1, None, state, Delivery::None, why)?;
         Ok((id, reservation))
+    }
+
+    /// Where a search for transfers to the payee has to begin. An offer has few payees, and each
+    /// is written once.
+    fn note_payee(&self, payee: PayeeKey, verified_block: u64) -> Result<(), LedgerError> {
+        if self.payees.contains(&payee) || self.new_payees.borrow().contains(&payee) {
+            return Ok(());
+        }
+        self.execute(
+            "INSERT INTO payees (chain, asset, payee, since) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            params![chain_code(payee.0), payee.1.as_slice(), payee.2.as_slice(), number_code(verified_block)],
+        )?;
+        self.new_payees.borrow_mut().push(payee);
+        Ok(())
     }
 
     /// Follows an arrow: changes the state, applies `change` to the rest of the row and leaves

@@ -4,11 +4,11 @@
 use crate::{
     Clock, LedgerError, PaymentId,
     op::Op,
-    txn::{Owner, Txn},
+    txn::{News, Owner, PayeeKey, Txn},
 };
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread::JoinHandle,
     time::Duration,
@@ -63,8 +63,16 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || {
-                Loop { db, clock, owner, watched: HashMap::new(), data_version: 0, failing: false }
-                    .run(&inbox)
+                Loop {
+                    db,
+                    clock,
+                    owner,
+                    watched: HashMap::new(),
+                    data_version: 0,
+                    payees: HashSet::new(),
+                    failing: false,
+                }
+                .run(&inbox)
             })
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
         Ok((Self { queue }, thread))
@@ -119,6 +127,8 @@ struct Loop {
     owner: Owner,
     watched: HashMap<PaymentId, Vec<oneshot::Sender<()>>>,
     data_version: i64,
+    /// Payees that this process has written, or found written.
+    payees: HashSet<PayeeKey>,
     /// Whether the last commit failed.
     failing: bool,
 }
@@ -181,7 +191,7 @@ impl Loop {
 
     /// Says once that commits begin to fail, and once that they work again: with a full disk each
     /// request would say it.
-    fn note(&mut self, result: &Result<Vec<PaymentId>, LedgerError>) {
+    fn note(&mut self, result: &Result<News, LedgerError>) {
         match (result, self.failing) {
             (Err(error), false) => {
                 tracing::error!(%error, "the ledger cannot commit; no payment is taken until it can");
@@ -206,14 +216,14 @@ impl Loop {
             });
             match begun.map_err(LedgerError::from) {
                 Ok(tx) => {
-                    let txn = Txn::new(&tx, self.clock.now(), &self.owner);
+                    let txn = Txn::new(&tx, self.clock.now(), &self.owner, &self.payees);
                     let ran = run_all(&txn, &mut queued, &mut done);
-                    let touched = txn.into_touched();
+                    let news = txn.into_news();
                     ran.and_then(|()| {
                         done.iter().for_each(|(op, ..)| obol_stop::reach(op.before_commit()));
                         tx.commit().map_err(LedgerError::from)
                     })
-                    .map(|()| touched)
+                    .map(|()| news)
                 }
                 Err(error) => Err(error),
             }
@@ -223,7 +233,8 @@ impl Loop {
             self.note(&result);
         }
         match result {
-            Ok(touched) => {
+            Ok(News { touched, payees }) => {
+                self.payees.extend(payees);
                 done.iter().for_each(|(op, ..)| obol_stop::reach(op.after_commit()));
                 done.into_iter().for_each(|(_, finish, _)| finish(Ok(())));
                 for wakers in touched.iter().filter_map(|payment| self.watched.remove(payment)) {

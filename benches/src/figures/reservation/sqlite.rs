@@ -19,7 +19,7 @@ CREATE TABLE payments (
     misses INTEGER DEFAULT 0, retry_at INTEGER DEFAULT 0, reason TEXT, tx BLOB, block INTEGER, block_hash BLOB,
     block_time INTEGER, log_index INTEGER, created_at INTEGER, changed_at INTEGER
 ) STRICT;
-CREATE UNIQUE INDEX payment_key ON payments (nonce, payer, asset, chain, method);
+CREATE UNIQUE INDEX payment_key ON payments (payer, nonce, asset, chain, method);
 CREATE TABLE events (
     payment INTEGER, revision INTEGER, at INTEGER, who TEXT, state_from INTEGER, state_to INTEGER,
     delivery INTEGER, why TEXT, PRIMARY KEY (payment, revision)
