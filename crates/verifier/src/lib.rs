@@ -11,6 +11,7 @@ mod headers;
 mod page;
 mod plain;
 mod posted;
+mod redirect;
 mod sale;
 mod server;
 mod trouble;

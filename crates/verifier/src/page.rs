@@ -41,7 +41,7 @@ impl Menu {
 
 const STYLE: &str = "\
     :root{color-scheme:light dark}\
-    body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:8vh auto;padding:0 1rem}\
+    body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:8vh auto;padding:0 1rem;overflow-wrap:anywhere}\
     h1{margin-bottom:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}\
     table{border-collapse:collapse;width:100%;margin:1rem 0}\
     th,td{border-top:1px solid #8886;padding:.4rem .5rem .4rem 0;text-align:left;vertical-align:top}\

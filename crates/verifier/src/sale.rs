@@ -11,7 +11,7 @@ use crate::{
     body::{Delivery, GateBody},
     catalog::Listed,
     gate::Shared,
-    headers,
+    headers, redirect,
     trust::Outside,
     upstream::{Asker, Unanswered},
 };
@@ -377,7 +377,10 @@ impl Sale {
                 Refusal::new(Reason::UpstreamUnavailable, "the upstream changed the protocol unasked"),
             ),
             Ok(response) if response.status().as_u16() >= 400 => Asked::Refused(response),
-            Ok(response) => Asked::Succeeded(response),
+            Ok(mut response) => match redirect::is_within(&self.listed.offer, &mut response) {
+                true => Asked::Refused(response),
+                false => Asked::Succeeded(response),
+            },
             Err(Unanswered::Unsent(refusal) | Unanswered::Failed(refusal, _)) => Asked::Failed(refusal),
         }
     }

@@ -26,7 +26,9 @@ async fn an_answer_below_400_is_charged_and_no_other_and_both_pass_as_they_are()
         let status = StatusCode::from_u16(code).expect("a status");
         let mut reply =
             reply(status, if matches!(code, 204 | 304) { String::new() } else { format!("said {code}") });
-        for (name, value) in [("location", "/elsewhere"), ("x-mine", "yes"), ("retry-after", "77")] {
+        for (name, value) in
+            [("location", "https://elsewhere.example/made-for-you"), ("x-mine", "yes"), ("retry-after", "77")]
+        {
             reply.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         std::future::ready(reply)
@@ -43,7 +45,9 @@ async fn an_answer_below_400_is_charged_and_no_other_and_both_pass_as_they_are()
         assert_eq!(answered.status.as_u16(), code);
         let said = if matches!(code, 204 | 304) { String::new() } else { format!("said {code}") };
         assert_eq!(answered.body, said);
-        for (name, value) in [("location", "/elsewhere"), ("x-mine", "yes"), ("retry-after", "77")] {
+        for (name, value) in
+            [("location", "https://elsewhere.example/made-for-you"), ("x-mine", "yes"), ("retry-after", "77")]
+        {
             assert_eq!(answered.header(name), Some(value), "{code} {name}");
         }
         let record = shop.ledger.payment_by_key(payment.key()).await?.context("not stored")?;
@@ -155,5 +159,41 @@ async fn an_upstream_that_is_not_there_costs_nothing() -> Result<()> {
     }
     assert!(shop.payments().await?.iter().all(|payment| payment.state() == State::Released));
     assert_eq!(good.count(), 0);
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_within_the_upstream_is_not_charged_and_leads_back_to_the_offer() -> Result<()> {
+    let shop = Shop::open(ShopOptions::default()).await?;
+    let upstream = Upstream::start(|request| {
+        let reply = match request.uri().path() {
+            "/sub/" => reply(StatusCode::OK, "the folder"),
+            _ => {
+                let mut moved = reply(StatusCode::MOVED_PERMANENTLY, "");
+                moved.headers_mut().insert("location", HeaderValue::from_static("/sub/"));
+                moved
+            }
+        };
+        std::future::ready(reply)
+    })
+    .await?;
+    shop.sell(AT, &upstream)?;
+    let customer = customer(&shop);
+    let (payment, header) = customer.payment(&format!("{AT}/sub")).await?;
+    let moved = fetch(shop.address, paid(get(&format!("{AT}/sub")), &header)).await?;
+    assert_eq!(
+        (moved.status, moved.header("x-payment-settled")),
+        (StatusCode::MOVED_PERMANENTLY, Some("false"))
+    );
+    let location = moved.header("location").context("a location")?.to_owned();
+    assert_eq!(location, format!("{AT}/sub/"));
+    // As clients follow it: with the same payment.
+    let served = fetch(shop.address, paid(get(&location), &header)).await?;
+    assert_eq!((served.status, &served.body[..]), (StatusCode::OK, &b"the folder"[..]));
+    let records = shop.payments().await?;
+    assert!(
+        records.len() == 1 && records[0].state().is_paid() && records[0].key == payment.key(),
+        "{records:?}"
+    );
     shop.close().await
 }
