@@ -69,7 +69,9 @@ impl SettlerState {
     pub const fn blocks(self) -> Option<(Reason, &'static str)> {
         match self {
             Self::Starting | Self::Leading | Self::Following => None,
-            Self::RpcDown => Some((Reason::ChainUnavailable, "the chain's endpoint fails at the moment")),
+            Self::RpcDown => {
+                Some((Reason::ChainUnavailable, "the chain's endpoint does not answer as it should"))
+            }
             Self::LedgerDown => Some((Reason::LedgerUnavailable, "the ledger fails at the moment")),
             Self::NoGas => Some((Reason::SettlerUnavailable, "the settler account has too little gas money")),
             Self::TooExpensive => {

@@ -4,13 +4,13 @@ use alloy_primitives::Bytes;
 use anyhow::Result;
 use obol_core::Reason;
 use obol_devchain::{
-    Mining,
+    Devchain, Mining, Options,
     fault::{Fault, Rule},
 };
 use obol_evm::BlockTag;
 use obol_facilitator::SettlerState;
 use obol_ledger::State;
-use obol_tests::{Rig, Sale, SellerOptions, Stranger, until};
+use obol_tests::{Rig, Sale, Seller, SellerOptions, Stranger, until};
 use std::time::Duration;
 
 fn options() -> SellerOptions {
@@ -183,5 +183,28 @@ async fn a_count_that_is_too_low_for_a_moment_does_not_hold_up_settlements() -> 
     rig.mine_until(&first, State::Included).await?;
     rig.seller.sell(&second).await?;
     rig.seller.facilitator.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_was_started_anew_is_noticed_before_anybody_buys() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, options()).await?;
+    let payment = rig.pay(0);
+    rig.seller.sell(&payment).await?;
+    rig.mine_until(&payment, State::Settled).await?;
+    rig.seller.facilitator.stop().await;
+    let anew = Devchain::start(Options::default()).await?;
+    let seller = Seller::open(&anew, anew.url(), &rig.ledger_file(), options())?;
+    until("the chain is found lost", async || {
+        let state = seller.facilitator.states().next().map(|(_, state)| state);
+        assert_ne!(state, Some(SettlerState::Leading));
+        Ok((state == Some(SettlerState::ChainLost)).then_some(()))
+    })
+    .await?;
+    match seller.attempt(&rig.pay(1)).await? {
+        Sale::Refused(refusal) => assert_eq!(refusal.reason, Reason::SettlerUnavailable, "{refusal}"),
+        other => panic!("{other:?}"),
+    }
+    seller.facilitator.stop().await;
     Ok(())
 }

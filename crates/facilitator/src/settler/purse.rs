@@ -1,6 +1,6 @@
 //! What settling costs, and whether the settler account can and may pay it.
 
-use super::{Settler, SettlerState, TickError};
+use super::{Settler, SettlerState, TickError, send::GAP_LOOKS};
 use crate::limits::BATCH_OVERHEAD;
 use alloy_primitives::{Bytes, U256};
 use obol_evm::{BlockTag, ContractCall, Fees, RpcError, sign_call};
@@ -17,7 +17,7 @@ impl Settler {
     /// What the account can do when nothing is due: nothing will be while new payments are
     /// refused, so a state that refuses them has to be left without one.
     pub(super) async fn look_around(&mut self, open: &[LiveBatch]) -> Result<(), TickError> {
-        if *self.state.borrow() == SettlerState::ChainLost && !self.is_found_again(open).await? {
+        if !self.has_chain(open).await? {
             return Ok(());
         }
         let Some(nonce) = self.nonce().await? else {
@@ -48,15 +48,19 @@ impl Settler {
         self.low = low;
     }
 
-    /// Whether the chain has all transactions that the ledger gave nonces to. While some are out
-    /// that is for [`Self::heal_gap`] to find out.
-    async fn is_found_again(&mut self, open: &[LiveBatch]) -> Result<bool, TickError> {
-        if open.is_empty() {
-            let count = self.rpc.transaction_count(self.account.account, BlockTag::Latest).await?;
-            self.gaps =
-                if self.ledger.next_nonce(self.account).await? <= Some(count) { 0 } else { self.gaps };
+    /// Whether the chain has all transactions that the ledger gave nonces to; one look is not
+    /// believed. While some are out that is for [`Self::heal_gap`] to find out.
+    async fn has_chain(&mut self, open: &[LiveBatch]) -> Result<bool, TickError> {
+        if !open.is_empty() {
+            return Ok(self.gaps == 0 || *self.state.borrow() != SettlerState::ChainLost);
         }
-        Ok(self.gaps == 0)
+        let count = self.rpc.transaction_count(self.account.account, BlockTag::Latest).await?;
+        let whole = self.ledger.next_nonce(self.account).await? <= Some(count);
+        self.gaps = if whole { 0 } else { self.gaps + 1 };
+        if self.gaps >= GAP_LOOKS {
+            self.enter(SettlerState::ChainLost);
+        }
+        Ok(whole)
     }
 
     /// What to pay per gas now; none when that is above the ceiling. Room for the base fee to

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const REBROADCAST: Duration = Duration::from_secs(5);
 
 /// How often a missing nonce has to be seen before it is filled.
-const GAP_LOOKS: u32 = 2;
+pub(super) const GAP_LOOKS: u32 = 2;
 
 /// Due payments that can travel together, and how.
 struct Load {
