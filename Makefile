@@ -5,7 +5,7 @@ build:
 	cargo build --release --locked -p obol
 
 demo:
-	cargo run --profile demo --locked -p obol -- demo $(ARGS)
+	@cargo run --profile demo --locked -p obol -- demo $(ARGS)
 
 test:
 	cargo test --workspace --locked

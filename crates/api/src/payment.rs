@@ -13,6 +13,9 @@ use std::{sync::Arc, time::Duration};
 const DEFAULT_TIMEOUT_SECONDS: u64 = 300;
 const MAX_TIMEOUT_SECONDS: u64 = 86_400;
 
+/// More than any known token has.
+const MOST_DECIMALS: u8 = 36;
+
 /// The ways to pay, at least one.
 pub(crate) fn make_all(
     spec: &Located<Spec>,
@@ -133,7 +136,9 @@ fn amount(price: &Located<Price>, asset: Option<&Arc<Asset>>, faults: &mut Fault
             price.value.per_request.required(price, "perRequest", "give it, such as \"0.01\"", faults)?
         }
     };
-    money(per_request, asset?.decimals, faults)
+    // What is wrong whatever the asset is, is said together with what is wrong with the asset.
+    let amount = money(per_request, asset.map_or(MOST_DECIMALS, |asset| asset.decimals), faults);
+    asset.and(amount)
 }
 
 /// A sum greater than zero, in atomic units of an asset with `decimals` decimals.

@@ -32,13 +32,24 @@ struct ChainEntry {
     op_stack: bool,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "finality is finalized, safe or a number of blocks")]
 enum FinalityEntry {
-    #[default]
+    Depth(u64),
+    Tag(FinalityTag),
+}
+
+impl Default for FinalityEntry {
+    fn default() -> Self {
+        Self::Tag(FinalityTag::Finalized)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum FinalityTag {
     Finalized,
     Safe,
-    Depth(u64),
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,7 +90,9 @@ pub(crate) fn read(file: Option<&Path>, faults: &mut Faults) -> Registry {
 
 fn parse(path: &Path) -> Result<File, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    serde_saphyr::from_str(&text).map_err(|error| error.to_string())
+    // What follows the first line is an excerpt of the file.
+    serde_saphyr::from_str(&text)
+        .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
 }
 
 fn add(registry: &mut Registry, file: File, refuse: &mut impl FnMut(String)) {
@@ -115,8 +128,8 @@ fn chain(entry: ChainEntry, registry: &Registry) -> Result<Chain, String> {
         aliases: entry.aliases,
         v1_name: entry.v1_name,
         finality: match entry.finality {
-            FinalityEntry::Finalized => Finality::Finalized,
-            FinalityEntry::Safe => Finality::Safe,
+            FinalityEntry::Tag(FinalityTag::Finalized) => Finality::Finalized,
+            FinalityEntry::Tag(FinalityTag::Safe) => Finality::Safe,
             FinalityEntry::Depth(blocks) => Finality::Depth(blocks),
         },
         block_millis: entry.block_millis,
@@ -158,8 +171,7 @@ mod tests {
 chains:
   - id: eip155:31337
     name: local
-    finality:
-      depth: 3
+    finality: 3
 assets:
   - chain: local
     address: '0x5FbDB2315678afecb367f032d93F642f64180aa3'

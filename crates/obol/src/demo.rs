@@ -39,7 +39,7 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     once: bool,
     /// Start the chain only.
-    #[arg(long, conflicts_with = "once")]
+    #[arg(long, conflicts_with_all = ["once", "listen", "ledger"])]
     chain_only: bool,
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     output: Output,
@@ -70,6 +70,16 @@ fn say(line: &str) {
 }
 
 async fn show(args: DemoArgs) -> Result<(), Failure> {
+    // Before anything is started, or made that would be left behind.
+    if let Some(existing) = args.ledger.as_ref().filter(|path| path.exists()) {
+        return Err(Failure::config(format!(
+            "--ledger: {} is there already; the demo's chain starts from nothing and wants a new file",
+            existing.display()
+        )));
+    }
+    if let Some(address) = args.listen {
+        drop(bind("--listen", address).await?);
+    }
     let chain = start_chain(args.rpc_port).await?;
     if args.chain_only {
         report::chain(&chain, args.output);

@@ -1,5 +1,6 @@
 //! Tables for people, JSON for programs.
 
+use crate::exit::Exit;
 use clap::ValueEnum;
 use std::io::Write;
 
@@ -46,7 +47,12 @@ impl Table {
 /// Writes to standard output. A reader that has gone, as `head` does, is no error.
 pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        eprintln!("obol: cannot write the result: {error}");
+        std::process::exit(Exit::Failed as i32);
+    }
 }
 
 /// One JSON document on one line.

@@ -121,6 +121,29 @@ impl Drop for Running {
     }
 }
 
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure_and_a_reader_that_has_gone_is_none() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let ledger = folder.path().join("ledger.db");
+    drop(obol_ledger::Ledger::open(&obol_ledger::Place::File(&ledger), obol_ledger::Clock::System, "test")?);
+    let ledger = ledger.to_str().context("UTF-8")?;
+    let header = run(&["ledger", "export", "--ledger", ledger])?;
+    let header = String::from_utf8(header.stdout)?;
+    assert!(header.starts_with("id,offer_namespace,") && header.lines().count() == 1, "{header:?}");
+    for verb in ["list", "export"] {
+        let args = ["ledger", verb, "--ledger", ledger];
+        let full = fs::OpenOptions::new().write(true).open("/dev/full")?;
+        let written = obol().args(args).stdout(full).output()?;
+        assert_eq!(written.status.code(), Some(1), "{verb}: {written:?}");
+        assert!(String::from_utf8_lossy(&written.stderr).contains("cannot write"), "{verb}: {written:?}");
+        let mut child = obol().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        drop(child.stdout.take());
+        let gone = child.wait_with_output()?;
+        assert!(gone.status.success(), "{verb}: {gone:?}");
+    }
+    Ok(())
+}
+
 fn signal(child: &Child, signal: &str) -> Result<()> {
     let status = Command::new("sh").args(["-c", &format!("kill {signal} {}", child.id())]).status()?;
     ensure!(status.success(), "kill {signal}");

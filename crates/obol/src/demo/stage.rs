@@ -60,14 +60,9 @@ impl Stage {
         let upstream = tokio::spawn(upstream::serve(listener));
         let offers = folder.join("offers");
         write_offer(&offers, upstream_address, chain)?;
-        if let Some(existing) = args.ledger.as_ref().filter(|path| path.exists()) {
-            return Err(Failure::config(format!(
-                "--ledger: {} is there already; the demo's chain starts from nothing and wants a new file",
-                existing.display()
-            )));
-        }
         let ledger_path = args.ledger.clone().unwrap_or_else(|| folder.join("ledger.db"));
-        let ledger = Ledger::open(&Place::File(&ledger_path), Clock::System, process_name())?;
+        let ledger = Ledger::open(&Place::File(&ledger_path), Clock::System, process_name())
+            .map_err(|error| Failure::config(format!("--ledger: {error}")))?;
         let registry = Arc::new(Registry::built_in());
         let endpoint = Endpoint {
             chain: Arc::clone(registry.chain_by_id(CHAIN).map_err(Failure::failed)?),

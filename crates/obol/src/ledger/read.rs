@@ -2,7 +2,7 @@
 
 use super::{
     Format, Source,
-    view::{EarningView, EventView, PaymentView, human},
+    view::{COLUMNS, EarningView, EventView, PaymentView, human},
 };
 use crate::{
     chains_file,
@@ -10,7 +10,7 @@ use crate::{
     output::{self, Output, Table},
 };
 use obol_core::Registry;
-use obol_ledger::{Ledger, PaymentId, PaymentRecord};
+use obol_ledger::{Ledger, LedgerError, PaymentId, PaymentRecord};
 use serde_json::json;
 use std::io::{self, Write};
 
@@ -44,14 +44,21 @@ pub(super) async fn show(source: &Source, payment: &str, output: Output) -> Resu
     if found.is_empty() {
         return Err(Failure::failed(format!("the ledger has no payment {payment}; see `obol ledger list`")));
     }
+    let mut documents = Vec::new();
     for record in found {
         let events: Vec<EventView> =
             ledger.events(record.id).await?.into_iter().map(EventView::from).collect();
         let view = PaymentView::new(&record, &registry);
         match output {
-            Output::Json => output::print_json(&json!({"payment": view, "events": events})),
+            Output::Json => documents.push(json!({"payment": view, "events": events})),
             Output::Table => output::print(&story(&record, &view, &events, &registry)),
         }
+    }
+    match documents.as_slice() {
+        [] => {}
+        [only] => output::print_json(only),
+        // A transaction that settled several.
+        several => output::print_json(&several),
     }
     Ok(())
 }
@@ -123,23 +130,65 @@ fn earnings_table(views: &[EarningView]) -> Table {
 
 pub(super) async fn export(source: &Source, format: Format) -> Result<(), Failure> {
     let (ledger, registry) = open(source)?;
-    let failed = |error: io::Error| Failure::failed(format!("cannot write the export: {error}"));
-    let mut csv = csv::Writer::from_writer(io::stdout());
+    match write_export(&ledger, &registry, format).await {
+        // Its reader has what it wanted.
+        Err(Unwritten::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(Unwritten::Output(error)) => {
+            Err(Failure::failed(format!("cannot write the export: {error}; what is there is not all")))
+        }
+        Err(Unwritten::Ledger(error)) => Err(error.into()),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Why an export is not whole.
+enum Unwritten {
+    Ledger(LedgerError),
+    Output(io::Error),
+}
+
+impl From<LedgerError> for Unwritten {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<csv::Error> for Unwritten {
+    fn from(error: csv::Error) -> Self {
+        Self::Output(match error.into_kind() {
+            csv::ErrorKind::Io(error) => error,
+            other => io::Error::other(format!("{other:?}")),
+        })
+    }
+}
+
+async fn write_export(ledger: &Ledger, registry: &Registry, format: Format) -> Result<(), Unwritten> {
+    let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(io::stdout());
+    if let Format::Csv = format {
+        // Also when there is no payment.
+        csv.write_record(COLUMNS.iter().map(|(name, _)| name))?;
+    }
     let mut after = PaymentId(0);
     loop {
         let page = ledger.list(after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.id;
         for record in &page {
-            let view = PaymentView::new(record, &registry);
+            let view = PaymentView::new(record, registry);
             match format {
-                Format::Csv => csv.serialize(&view).map_err(|error| failed(io::Error::other(error)))?,
+                Format::Csv => csv.serialize(&view)?,
                 Format::Jsonl => {
-                    let json = serde_json::to_string(&view).map_err(|error| failed(error.into()))?;
-                    writeln!(io::stdout(), "{json}").map_err(failed)?;
+                    let json = serde_json::to_string(&view).map_err(io::Error::from)?;
+                    writeln!(io::stdout(), "{json}")?;
                 }
             }
         }
     }
-    csv.flush().map_err(failed)
+    Ok(csv.flush()?)
 }

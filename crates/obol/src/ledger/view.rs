@@ -12,7 +12,6 @@ macro_rules! columns {
         pub(crate) struct $view { $( #[doc = $meaning] pub(crate) $name: $type, )* }
 
         /// Of each column its name and meaning.
-        #[cfg(test)]
         pub(crate) const COLUMNS: &[(&str, &str)] = &[ $( (stringify!($name), $meaning.trim_ascii()), )* ];
     };
 }

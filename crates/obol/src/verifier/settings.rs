@@ -240,6 +240,7 @@ fn key_file(path: Option<&Path>) -> Result<Key, String> {
         format!("{shown} cannot be read: {error}; make it readable for the verifier's user; {FORM}")
     })?;
     if let Ok(about) = fs::metadata(path)
+        && about.is_file()
         && about.permissions().mode() & 0o077 != 0
     {
         tracing::warn!("the settler's key can be read by other users of this machine: chmod 600 {shown}");
