@@ -160,8 +160,13 @@ fn plain(path: &str) -> Option<String> {
     if before.len() == path.len() && path.split('/').all(|segment| trimmed(segment) == segment.len()) {
         return None;
     }
-    let segments: Vec<_> = before.split('/').map(|segment| &segment[..trimmed(segment)]).collect();
-    Some(segments.join("/"))
+    let segments = before.split('/').map(|segment| &segment[..trimmed(segment)]);
+    // Such servers often read several slashes as one, too.
+    Some(
+        segments
+            .filter(|segment| !segment.is_empty())
+            .fold(String::new(), |path, segment| path + "/" + segment),
+    )
 }
 
 fn without_port(host: &str) -> &str {
@@ -254,6 +259,9 @@ mod tests {
         .map(|path| path.replace(' ', "%20"))
         {
             assert_eq!(found(&routes, None, &path), None, "{path}");
+        }
+        for path in ["/a/.../premium", "/a/%20/premium", "/a/%20./premium/x"] {
+            assert_eq!(found(&routes, None, path), None, "{path}");
         }
         for path in ["/a/C%23", "/a/what%3F", "/a/x./premium", "/a/end.", "/a/..."] {
             assert_eq!(found(&routes, None, path).as_deref(), Some("cheap"), "{path}");

@@ -94,14 +94,20 @@ pub(crate) fn give_receipt(
         headers.insert(PAYMENT_RESPONSE, value.clone());
         headers.insert(X_PAYMENT_RESPONSE, value);
     }
-    for name in
-        ["cdn-cache-control", "surrogate-control", "cloudflare-cdn-cache-control", "vercel-cdn-cache-control"]
-    {
+    // What caches obey before `Cache-Control`.
+    let obeyed = |name: &HeaderName| {
+        let name = name.as_str();
+        name.ends_with("-cache-control")
+            || matches!(name, "surrogate-control" | "edge-control" | "x-accel-expires")
+    };
+    let others: Vec<_> = headers.keys().filter(|name| obeyed(name)).cloned().collect();
+    for name in others {
         headers.remove(name);
     }
-    // With a list of fields it forbids to store those alone.
+    // With a list of fields it forbids to store those alone; within quotes it is none.
     let private = headers.get_all(header::CACHE_CONTROL).iter().any(|control| {
-        let mut directives = control.to_str().unwrap_or_default().split(',').map(str::trim);
+        let control = control.to_str().ok().filter(|control| !control.contains('"')).unwrap_or_default();
+        let mut directives = control.split(',').map(str::trim);
         directives
             .any(|directive| ["private", "no-store"].iter().any(|word| directive.eq_ignore_ascii_case(word)))
     });

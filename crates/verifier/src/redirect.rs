@@ -1,40 +1,51 @@
-//! Redirects by an upstream that lead to the upstream itself: no service yet, only its name for
-//! another place of the same offer.
+//! Redirects by an upstream that lead to another place of the same offer: no service yet, only the
+//! place's other name.
 
-use http::{HeaderValue, Response, Uri, header};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use obol_core::Offer;
 
-/// Whether the response sends the client on within the same upstream. Then its `Location` is put
-/// back under the offer's path, where the client can follow it. A redirect to elsewhere, such as
-/// to a file that was made for the buyer, is a service like any other answer.
-pub(crate) fn is_within<B>(offer: &Offer, response: &mut Response<B>) -> bool {
-    if !matches!(response.status().as_u16(), 300..=303 | 307 | 308) {
+/// Whether the response to a request of this method only sends the client on within the offer. Then
+/// its `Location` is put back under the offer's path, where the client can follow it. Any other
+/// redirect is a service like any other answer: to what was made by a POST, to a file that was made
+/// for the buyer, to what the same upstream has beside the offer.
+pub(crate) fn is_within<B>(offer: &Offer, method: &Method, response: &mut Response<B>) -> bool {
+    let moved = matches!(
+        response.status(),
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    if !moved || !matches!(*method, Method::GET | Method::HEAD) {
         return false;
     }
     let Some(location) = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()) else {
         return false;
     };
-    let Some(path) = path_within(&offer.upstream.base, location) else { return false };
-    let below = path.and_then(|path| below(&offer.upstream.base, path));
-    let outside = below.map(|below| format!("{}{below}", offer.path.trim_end_matches('/')));
-    if let Some(outside) = outside.and_then(|outside| HeaderValue::try_from(outside).ok()) {
-        response.headers_mut().insert(header::LOCATION, outside);
+    let base = &offer.upstream.base;
+    let Some(below) = path_within(base, location).and_then(|path| below(base, path)) else { return false };
+    // Two slashes would be another server's name.
+    let Ok(outside) = HeaderValue::try_from(format!("{}{below}", offer.path.trim_end_matches('/'))) else {
+        return false;
+    };
+    if below.starts_with("//") {
+        return false;
     }
+    response.headers_mut().insert(header::LOCATION, outside);
     true
 }
 
-/// The path that the upstream names; an inner none for one that is relative, which is right as it
-/// is, and an outer for one on another server.
-fn path_within<'l>(base: &str, location: &'l str) -> Option<Option<&'l str>> {
+/// The path that the upstream names on itself.
+fn path_within<'l>(base: &str, location: &'l str) -> Option<&'l str> {
     let after_scheme = match (location.split_once("://"), location.strip_prefix("//")) {
         (Some((scheme, rest)), _) if !scheme.contains(['/', '?', '#']) => rest,
         (_, Some(rest)) => rest,
-        _ => return Some(location.starts_with('/').then_some(location)),
+        _ => return location.starts_with('/').then_some(location),
     };
     let ends = after_scheme.find(['/', '?', '#']).unwrap_or(after_scheme.len());
     let (authority, path) = after_scheme.split_at(ends);
     let ours = base.parse::<Uri>().ok()?;
-    ours.authority()?.as_str().eq_ignore_ascii_case(authority).then_some(Some(path))
+    ours.authority()?.as_str().eq_ignore_ascii_case(authority).then_some(path)
 }
 
 /// What is left of the path when the upstream's own is taken off.
@@ -50,7 +61,7 @@ mod tests {
     use obol_core::{Charge, Disconnect, OfferId, Upstream};
     use std::time::Duration;
 
-    fn led(base: &str, status: u16, location: &str) -> Option<String> {
+    fn led(base: &str, method: &Method, status: u16, location: &str) -> Option<String> {
         let offer = Offer {
             id: OfferId { namespace: "test".to_owned(), name: "test".to_owned() },
             description: String::new(),
@@ -67,12 +78,12 @@ mod tests {
             paused: false,
         };
         let mut response = Response::builder().status(status).header("location", location).body(()).unwrap();
-        let within = is_within(&offer, &mut response);
+        let within = is_within(&offer, method, &mut response);
         within.then(|| response.headers()["location"].to_str().unwrap().to_owned())
     }
 
     #[test]
-    fn a_redirect_within_the_upstream_leads_to_the_same_place_of_the_offer() {
+    fn a_redirect_within_the_offer_leads_back_to_it_and_every_other_is_a_service() {
         let plain = "http://127.0.0.1:9000";
         let deep = "https://api.example/v2";
         for (base, location, outside) in [
@@ -81,24 +92,34 @@ mod tests {
             (plain, "http://127.0.0.1:9000/sub/?q=1#x", "/services/hello/sub/?q=1#x"),
             (plain, "//127.0.0.1:9000/sub", "/services/hello/sub"),
             (plain, "http://127.0.0.1:9000", "/services/hello"),
-            (plain, "sub/", "sub/"),
-            (plain, "?next=http://elsewhere.example/", "?next=http://elsewhere.example/"),
             (deep, "/v2/sub/", "/services/hello/sub/"),
             (deep, "HTTPS://API.EXAMPLE/v2?q", "/services/hello?q"),
-            // Not in reach of the offer: as it is.
-            (deep, "/v20/x", "/v20/x"),
-            (deep, "/login", "/login"),
         ] {
-            assert_eq!(led(base, 301, location).as_deref(), Some(outside), "{base} {location}");
+            for status in [301, 302, 307, 308] {
+                assert_eq!(
+                    led(base, &Method::GET, status, location).as_deref(),
+                    Some(outside),
+                    "{base} {location}"
+                );
+            }
         }
-        for (status, location) in [
-            (302, "https://files.example/made-for-you"),
-            (302, "//files.example/made-for-you"),
-            (302, "http://127.0.0.1:9001/"),
-            (200, "/sub/"),
-            (304, "/sub/"),
+        for (base, method, status, location) in [
+            (plain, Method::GET, 302, "https://files.example/made-for-you"),
+            (plain, Method::GET, 302, "//files.example/made-for-you"),
+            (plain, Method::GET, 302, "http://127.0.0.1:9001/"),
+            (plain, Method::GET, 302, "http://127.0.0.1:9000//evil.example/x"),
+            (plain, Method::GET, 302, "sub/"),
+            (plain, Method::GET, 303, "/sub/"),
+            (plain, Method::GET, 300, "/sub/"),
+            (plain, Method::GET, 200, "/sub/"),
+            (plain, Method::GET, 304, "/sub/"),
+            (plain, Method::POST, 302, "/sub/"),
+            (plain, Method::POST, 307, "/sub/"),
+            (deep, Method::GET, 302, "https://api.example/files/made-for-you"),
+            (deep, Method::GET, 302, "/v20/x"),
+            (deep, Method::GET, 302, "/login"),
         ] {
-            assert_eq!(led(plain, status, location), None, "{status} {location}");
+            assert_eq!(led(base, &method, status, location), None, "{method} {status} {location}");
         }
     }
 }

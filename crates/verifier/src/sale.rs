@@ -363,6 +363,7 @@ impl Sale {
             Ok(path) => path.after(self.listed.segments).to_owned(),
             Err(refusal) => return Asked::Failed(refusal),
         };
+        let method = request.method().clone();
         let answered = tokio::select! {
             answered = self.shared.upstream.forward(&self.listed.offer.upstream, request, &path, &asker) => answered,
             () = self.client_leaves(reply) => return Asked::ClientLeft,
@@ -377,7 +378,7 @@ impl Sale {
                 Refusal::new(Reason::UpstreamUnavailable, "the upstream changed the protocol unasked"),
             ),
             Ok(response) if response.status().as_u16() >= 400 => Asked::Refused(response),
-            Ok(mut response) => match redirect::is_within(&self.listed.offer, &mut response) {
+            Ok(mut response) => match redirect::is_within(&self.listed.offer, &method, &mut response) {
                 true => Asked::Refused(response),
                 false => Asked::Succeeded(response),
             },

@@ -71,7 +71,7 @@ fn plain(path: &str) -> String {
     let path = path.trim_end_matches('/');
     let kept = path.split(['?', '#']).next().unwrap_or_default();
     let segments = kept.split('/').map(|segment| segment.trim_end_matches([' ', '.']));
-    segments.collect::<Vec<_>>().join("/")
+    segments.filter(|segment| !segment.is_empty()).map(|segment| format!("/{segment}")).collect()
 }
 
 const HOST: &str = "shop.example";
