@@ -80,7 +80,10 @@ pub async fn audit(
     while from <= head {
         let to = head.min(from.saturating_add(range.blocks() - 1));
         match rpc.transfers_to(&watched, from, to).await {
-            Ok(found) => plain.extend(found),
+            Ok(found) => {
+                plain.extend(found);
+                range.grow();
+            }
             Err(error) => {
                 range.shrink(error)?;
                 continue;

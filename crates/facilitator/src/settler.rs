@@ -16,7 +16,7 @@ use crate::{GasCeilings, Timing, range::Range};
 use alloy_primitives::B256;
 use obol_core::{Chain, Reason};
 use obol_evm::{Key, Rpc, RpcError};
-use obol_ledger::{Lease, Leased, Ledger, LedgerError, Settler as Account, Timestamp};
+use obol_ledger::{BatchState, Lease, Leased, Ledger, LedgerError, Settler as Account, Timestamp};
 use std::{
     collections::BTreeSet,
     sync::Arc,
@@ -288,7 +288,9 @@ impl Settler {
     /// Another process sends. What keeps it from sending keeps this one from selling.
     async fn follow(&mut self) -> Result<(), TickError> {
         if self.looked_at.is_none_or(|at| at.elapsed() >= LOOK_AROUND) {
-            self.look_around(&[]).await?;
+            let live = self.ledger.live_batches(self.account).await?;
+            let open: Vec<_> = live.into_iter().filter(|batch| batch.state == BatchState::Open).collect();
+            self.look_around(&open).await?;
             self.looked_at = Some(Instant::now());
         }
         Ok(())
@@ -320,6 +322,7 @@ impl Settler {
                     // Another sender may have moved everything since this one last looked.
                     self.head = None;
                     self.vouched = None;
+                    self.gaps = 0;
                     self.rebroadcast_at = asked_at;
                 }
                 self.lease = Some(lease);
@@ -340,6 +343,7 @@ impl Settler {
         tracing::warn!(chain = %self.chain.id, "another process has taken the settler's lease");
         self.lease = None;
         self.looked_at = None;
+        self.gaps = 0;
         self.enter(SettlerState::Following);
     }
 

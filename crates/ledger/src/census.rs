@@ -51,8 +51,15 @@ impl Ledger {
     /// A process that was only stalled finds its holds gone when it comes back; a response that
     /// it goes on sending then may have been sent by another already.
     pub async fn take_over(&self, census: &mut Census, patience: Duration) -> Result<usize, LedgerError> {
-        let beats = self.writer.write(Op::Beat, beat).await?;
-        let dead = census.still(&beats, self.clock.monotonic(), patience);
+        let begun = self.clock.monotonic();
+        let beats = self.writer.write(Op::Beat, beat).await;
+        let now = self.clock.monotonic();
+        // While nothing could be written, others could give no sign either.
+        if beats.is_err() || now.saturating_sub(begun) >= millis(patience) / 2 {
+            census.seen.clear();
+        }
+        let beats = beats?;
+        let dead = census.still(&beats, now, patience);
         if dead.is_empty() {
             return Ok(0);
         }

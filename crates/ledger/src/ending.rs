@@ -100,7 +100,7 @@ impl Ledger {
     /// As [`Self::release_later`], when money is owed.
     pub(crate) fn let_go_later(&self, held: Held<held::Owed>) {
         let (ledger, why) = (self.clone(), "the ledger failed during the request".to_owned());
-        self.ends.spawn(async move { ledger.keep_ending(Op::LetGo, held, why, let_go).await });
+        self.ends.spawn(async move { ledger.keep_ending(Op::LetGo, held, why, give_back).await });
     }
 
     async fn keep_ending<S: Send + Sync + 'static, T: Send + 'static>(
@@ -151,6 +151,16 @@ fn let_go(txn: &Txn<'_>, held: &Held<held::Owed>, why: &str) -> Result<PaymentRe
         return Ok(record);
     }
     undelivered(txn, record, why)
+}
+
+/// Whether the delivery was allowed is not known; nothing of it was sent.
+fn give_back(txn: &Txn<'_>, held: &Held<held::Owed>, why: &str) -> Result<PaymentRecord, LedgerError> {
+    let record = load(txn, held)?;
+    if held.holds(&record) && record.delivery == Delivery::Started {
+        let record = txn.amend(record, why, |record| record.delivery = Delivery::None)?;
+        return undelivered(txn, record, why);
+    }
+    let_go(txn, held, why)
 }
 
 fn undeliver(txn: &Txn<'_>, held: &Held<held::Delivering>, why: &str) -> Result<(), LedgerError> {

@@ -324,7 +324,9 @@ const LONGEST: i64 = 6 * 60 * 60 * 1_000;
 /// each try costs an event and reads of the chain.
 fn after_refusal(now: Timestamp, first: Duration, record: &PaymentRecord) -> Timestamp {
     let age = now.0.saturating_sub(record.created_at.0);
-    now.after(first).max(Timestamp(now.0.saturating_add((age / 4).clamp(0, LONGEST))))
+    let left = record.valid_before.saturating_mul(1_000).saturating_sub(now.0);
+    let pause = (age / 4).min(left / 2).clamp(0, LONGEST);
+    now.after(first).max(Timestamp(now.0.saturating_add(pause)))
 }
 
 /// A payer can let each attempt fail at the last moment, at the seller's cost of gas: growing

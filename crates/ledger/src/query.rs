@@ -4,7 +4,7 @@ use crate::{
     Delivery, Event, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, Settler, State, Timestamp,
     evidence::chains,
     op::Op,
-    sets::{open, owed, paid},
+    sets::{due, open, owed, paid},
     txn::{Txn, account, amount, blob, chain, chain_code, select_payments},
 };
 use alloy_primitives::{Address, B256};
@@ -146,7 +146,11 @@ impl Ledger {
             .write(Op::Read, |txn| {
                 txn.all(
                     concat!(
-                        "SELECT p.chain, b.settler, count(*) FROM (SELECT chain, batch FROM payments WHERE ",
+                        // What is due again is for whoever sends.
+                        "SELECT p.chain, b.settler, count(*) FROM \
+                         (SELECT chain, CASE WHEN ",
+                        due!(),
+                        " THEN NULL ELSE batch END AS batch FROM payments WHERE ",
                         owed!(),
                         ") p LEFT JOIN batches b ON b.id = p.batch GROUP BY 1, 2"
                     ),

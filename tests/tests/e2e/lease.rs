@@ -122,3 +122,26 @@ async fn a_process_whose_endpoint_hangs_is_not_dead() -> Result<()> {
     rig.close().await?.assert(n, &[]);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_sells_while_the_leaders_transaction_waits_for_a_block() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, SellerOptions::default()).await?;
+    rig.until_settler(SettlerState::Leading).await?;
+    let endpoint = FaultyRpc::start(rig.chain.url()).await?;
+    let other = Seller::open(&rig.chain, endpoint.url(), &rig.ledger_file(), SellerOptions::default())?;
+    until("it follows", async || Ok((state(&other) == Some(SettlerState::Following)).then_some(()))).await?;
+    rig.chain.set_mining(Mining::Manual).await?;
+    let (waits, sold) = (rig.pay(0), rig.pay(1));
+    rig.seller.trust(rig.seller.grant(&waits).await?).await?;
+    rig.until_state(&waits, State::Submitted).await?;
+    // Three more looks at the account.
+    let looks = endpoint.seen("eth_getBalance");
+    until("it has looked", async || Ok((endpoint.seen("eth_getBalance") >= looks + 3).then_some(()))).await?;
+    assert_eq!(state(&other), Some(SettlerState::Following));
+    other.trust(other.grant(&sold).await?).await?;
+    rig.mine_until(&waits, State::Settled).await?;
+    rig.mine_until(&sold, State::Settled).await?;
+    other.facilitator.stop().await;
+    rig.close().await?.assert(2, &[]);
+    Ok(())
+}

@@ -3,7 +3,10 @@
 use alloy_primitives::Address;
 use anyhow::Result;
 use obol_core::{Amount, Payment};
-use obol_devchain::{Execution, Mining};
+use obol_devchain::{
+    Execution, Mining,
+    fault::{Fault, Rule},
+};
 use obol_ledger::{Delivery, PaymentId, State};
 use obol_tests::{Rig, Sale, SellerOptions, Stranger, until};
 use std::time::Duration;
@@ -113,6 +116,23 @@ async fn an_authorization_cancelled_after_we_sent_it_fails_when_that_is_final() 
     assert!(word.contains("cancelled"), "{word}");
     assert_eq!(sale?, Sale::Failed(Some(word)));
     rig.close().await?.assert(1, &[(State::Failed, 1)]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_is_found_also_in_small_ranges_of_blocks() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, quick_to_look_again()).await?;
+    let stranger = Stranger::on(&rig.chain);
+    let payment = rig.pay(0);
+    let held = rig.seller.grant(&payment).await?;
+    let asset = &rig.seller.requirement.asset;
+    stranger.done(stranger.cancel(asset, &rig.buyer(0), payment.authorization.nonce).await?).await?;
+    rig.chain.mine(150).await?;
+    rig.rpc.set_rules([Rule::of(Fault::MaxRange(80))]);
+    rig.seller.owe(held).await?;
+    let word = rig.mine_until(&payment, State::Failed).await?.reason.unwrap_or_default();
+    assert!(word.contains("cancelled"), "{word}");
+    rig.close().await?.assert(0, &[(State::Failed, 1)]);
     Ok(())
 }
 

@@ -84,13 +84,14 @@ impl Settler {
         let key = &payment.key;
         let first = payment.verified_block.saturating_sub(REORGANISED);
         let mut to = head;
+        let mut range = self.range;
         loop {
-            let from = first.max(to.saturating_sub(self.range.blocks() - 1));
-            let event = self.rpc.authorization_event(key.asset, key.payer, key.nonce, from, to).await?;
-            if event.is_some() || from <= first {
-                return Ok(event);
+            let from = first.max(to.saturating_sub(range.blocks() - 1));
+            match self.rpc.authorization_event(key.asset, key.payer, key.nonce, from, to).await {
+                Ok(None) if from > first => to = from - 1,
+                Ok(event) => return Ok(event),
+                Err(error) => range.shrink(error)?,
             }
-            to = from - 1;
         }
     }
 }

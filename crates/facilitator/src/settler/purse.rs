@@ -116,7 +116,8 @@ impl Settler {
 
     /// One from the future waits by a clock that was wrong, then or now: nobody knows how long.
     pub(super) fn waited(&self, attempt: &Attempt, now: Timestamp) -> Duration {
-        let since = attempt.created_at.max(self.reopened_at);
+        let reopened = if self.reopened_at <= now { self.reopened_at } else { attempt.created_at };
+        let since = attempt.created_at.max(reopened);
         match now.0 - since.0 {
             ..-1_000 => Duration::MAX,
             millis => Duration::from_millis(u64::try_from(millis).unwrap_or(0)),

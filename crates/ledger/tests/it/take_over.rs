@@ -123,3 +123,24 @@ async fn a_process_taken_for_dead_comes_back_as_a_living_one() {
     assert_eq!(two.watch().await, 1, "its new reservation is taken over like the first");
     assert_eq!(two.row(2).await.state(), State::Released);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_dead_who_could_not_write_because_nobody_could() {
+    const PATIENCE: Duration = Duration::from_millis(400);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let (mine, theirs) = (crate::payments::open(&path, "mine"), crate::payments::open(&path, "theirs"));
+    reserve(&theirs, payment(1)).await;
+    let mut census = Census::default();
+    assert_eq!(mine.take_over(&mut census, PATIENCE).await, Ok(0));
+    let locked = rusqlite::Connection::open(&path).expect("the file");
+    locked.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    let unlock = tokio::task::spawn_blocking(move || {
+        std::thread::sleep(2 * PATIENCE);
+        drop(locked);
+    });
+    assert_eq!(mine.take_over(&mut census, PATIENCE).await, Ok(0));
+    unlock.await.expect("unlocked");
+    let record = mine.payment_by_key(payment(1).key).await.expect("read").expect("stored");
+    assert_eq!(record.state(), State::Reserved);
+}

@@ -217,8 +217,9 @@ impl Model {
         let row = self.row(id);
         if row.state == State::Due {
             let nothing_owed = row.batch.is_none() && row.delivery == Delivery::None;
-            let age = (self.now - row.created_at).clamp(0, 4 * 6 * 3_600_000);
-            let retry_at = self.now + millis(retry).max(age / 4);
+            let (age, left) = (self.now - row.created_at, row.terms.valid_before * 1_000 - self.now);
+            let pause = (age / 4).min(left / 2).clamp(0, 6 * 3_600_000);
+            let retry_at = self.now + millis(retry).max(pause);
             self.change(id, |row| {
                 row.reason = Some(WHY.to_owned());
                 if nothing_owed {

@@ -120,7 +120,7 @@ impl World {
         fs::write(offers.join("shop.yaml"), manifest)?;
         let chains = format!(
             "chains:\n  - id: eip155:84532\n    name: base-sepolia\n    v1Name: base-sepolia\n    \
-             blockMillis: 100\n    finality: {{depth: {}}}\n",
+             blockMillis: 100\n    finality: {}\n",
             self.plan.depth
         );
         fs::write(self.path("chains.yaml"), chains)?;
@@ -175,8 +175,12 @@ impl World {
         let url = format!("http://127.0.0.1:{}/readyz", self.port);
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            if self.is_dead()? || self.http.get(&url).send().await.is_ok_and(|a| a.status().is_success()) {
+            let ready = self.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success());
+            if ready || self.is_dead()? && point.is_some() {
                 return Ok(());
+            }
+            if point.is_none() && self.is_dead()? {
+                bail!("the seller ended by itself: {}", fs::read_to_string(self.path("stderr"))?);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
