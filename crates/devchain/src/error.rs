@@ -14,8 +14,11 @@ pub enum DevchainError {
     Folder(io::Error),
     #[error("cannot start {}: {source}", binary.display())]
     Spawn { binary: PathBuf, source: io::Error },
-    #[error("anvil ended at once ({status}): {words}")]
-    Exited { status: ExitStatus, words: String },
+    #[error(
+        "{} ended at once ({status}): {words}; it is the anvil that ANVIL_BIN or PATH names, or the one from npm",
+        binary.display()
+    )]
+    Exited { binary: PathBuf, status: ExitStatus, words: String },
     #[error("anvil was not listening after {} s", .0.as_secs())]
     NotReady(Duration),
     #[error("anvil's account list cannot be used: {0}")]

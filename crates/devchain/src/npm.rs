@@ -30,6 +30,8 @@ pub struct NpmProject {
 pub enum ProvisionError {
     #[error("no folder to keep downloads in: set OBOL_CACHE_DIR or HOME to an absolute path")]
     NoCache,
+    #[error("OBOL_CACHE_DIR is {}, which is not an absolute path", .0.display())]
+    RelativeCache(PathBuf),
     #[error(
         "npm is needed once to fetch {what}; install Node.js with npm, or point OBOL_CACHE_DIR at a cache \
          that was filled elsewhere"
@@ -212,9 +214,13 @@ fn remove_leftovers(cache: &Path, prefix: &str) -> Result<(), ProvisionError> {
 /// Where downloads are kept: `$OBOL_CACHE_DIR`, else `$XDG_CACHE_HOME/obol`, else
 /// `$HOME/.cache/obol`. A relative path is no cache: it would be another one in each folder.
 pub fn cache_folder() -> Result<PathBuf, ProvisionError> {
+    // What the user set for this program is meant; others' variables are not ours to judge.
+    if let Some(set) = env::var_os("OBOL_CACHE_DIR").map(PathBuf::from).filter(|path| path != Path::new("")) {
+        return if set.is_absolute() { Ok(set) } else { Err(ProvisionError::RelativeCache(set)) };
+    }
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("OBOL_CACHE_DIR")
-        .or_else(|| absolute("XDG_CACHE_HOME").map(|path| path.join("obol")))
+    absolute("XDG_CACHE_HOME")
+        .map(|path| path.join("obol"))
         .or_else(|| absolute("HOME").map(|path| path.join(".cache/obol")))
         .ok_or(ProvisionError::NoCache)
 }

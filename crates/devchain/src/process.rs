@@ -52,7 +52,8 @@ impl Anvil {
             // The end of its output: it is about to end, or has.
             let status = process.wait().await.map_err(DevchainError::Folder)?;
             let words = fs::read_to_string(&errors).unwrap_or_default();
-            return Err(DevchainError::Exited { status, words: words.trim().to_owned() });
+            let (binary, words) = (binary.to_owned(), words.trim().to_owned());
+            return Err(DevchainError::Exited { binary, status, words });
         };
         // A full pipe would stop anvil.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });

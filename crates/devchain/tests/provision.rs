@@ -111,7 +111,11 @@ async fn what_is_missing_is_said_in_one_sentence() {
         ),
         (&[("ANVIL_BIN", "/nowhere/anvil")], "said: ANVIL_BIN is /nowhere/anvil, which is no file"),
         (
-            &[("OBOL_CACHE_DIR", "relative"), ("XDG_CACHE_HOME", ""), ("HOME", "")],
+            &[("OBOL_CACHE_DIR", "relative")],
+            "said: OBOL_CACHE_DIR is relative, which is not an absolute path",
+        ),
+        (
+            &[("OBOL_CACHE_DIR", ""), ("XDG_CACHE_HOME", ""), ("HOME", "")],
             "said: no folder to keep downloads in: ",
         ),
     ] {

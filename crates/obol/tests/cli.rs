@@ -290,6 +290,21 @@ fn every_fault_of_the_settings_is_told_at_once() -> Result<()> {
 }
 
 #[test]
+fn a_wrong_anvil_and_a_cache_without_a_root_are_named() -> Result<()> {
+    let anvil = obol().args(["demo", "--once"]).env("ANVIL_BIN", "/bin/true").output()?;
+    let said = String::from_utf8_lossy(&anvil.stderr);
+    ensure!(!anvil.status.success() && said.contains("/bin/true ended at once"), "{said}");
+    let folder = tempfile::tempdir()?;
+    let mut relative = obol();
+    relative.args(["demo", "--once"]).env("OBOL_CACHE_DIR", "here").current_dir(folder.path());
+    let relative = relative.output()?;
+    let said = String::from_utf8_lossy(&relative.stderr);
+    ensure!(!relative.status.success() && said.contains("OBOL_CACHE_DIR is here"), "{said}");
+    ensure!(fs::read_dir(folder.path())?.next().is_none(), "something was left behind");
+    Ok(())
+}
+
+#[test]
 fn without_npm_and_anvil_the_demo_says_what_to_install() -> Result<()> {
     let home = tempfile::tempdir()?;
     let output = obol()
