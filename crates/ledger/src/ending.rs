@@ -5,7 +5,7 @@
 //! delivered would count as cut off.
 
 use crate::{
-    Delivery, Held, Ledger, LedgerError, Lost, PaymentRecord, Timestamp, held,
+    Delivery, Held, Ledger, LedgerError, Lost, PaymentRecord, State, Timestamp, held,
     hold::load,
     op::Op,
     state::{Forgo, Release},
@@ -63,7 +63,7 @@ impl Ledger {
         held: Held<held::Owed>,
         why: impl Into<String>,
     ) -> Result<PaymentRecord, LedgerError> {
-        self.end(Op::LetGo, held, why.into(), let_go).await
+        self.end(Op::LetGo, held, why.into(), take_back).await
     }
 
     /// As [`Self::let_go`], for a response whose first byte was allowed and never left.
@@ -72,7 +72,7 @@ impl Ledger {
         held: Held<held::Delivering>,
         why: impl Into<String>,
     ) -> Result<(), LedgerError> {
-        self.end(Op::LetGo, held, why.into(), undeliver).await
+        self.end(Op::LetGo, held, why.into(), take_back).await.map(drop)
     }
 
     async fn end<S: Send + Sync + 'static, T: Send + 'static>(
@@ -91,16 +91,11 @@ impl Ledger {
         ended
     }
 
-    /// For a hold that cannot go on because its next step was not written.
-    pub(crate) fn release_later(&self, held: Held<held::Reserved>) {
+    /// For a hold whose next step was not written, as far as is known; nothing of its response was
+    /// sent.
+    pub(crate) fn take_back_later<S: Send + Sync + 'static>(&self, op: Op, held: Held<S>) {
         let (ledger, why) = (self.clone(), "the ledger failed during the request".to_owned());
-        self.ends.spawn(async move { ledger.keep_ending(Op::Release, held, why, release).await });
-    }
-
-    /// As [`Self::release_later`], when money is owed.
-    pub(crate) fn let_go_later(&self, held: Held<held::Owed>) {
-        let (ledger, why) = (self.clone(), "the ledger failed during the request".to_owned());
-        self.ends.spawn(async move { ledger.keep_ending(Op::LetGo, held, why, give_back).await });
+        self.ends.spawn(async move { ledger.keep_ending(op, held, why, take_back).await });
     }
 
     async fn keep_ending<S: Send + Sync + 'static, T: Send + 'static>(
@@ -145,47 +140,28 @@ fn finish_delivery(txn: &Txn<'_>, held: &Held<held::Delivering>, why: &str) -> R
     Ok(())
 }
 
-fn let_go(txn: &Txn<'_>, held: &Held<held::Owed>, why: &str) -> Result<PaymentRecord, LedgerError> {
+/// Gives back what the request has, however far it came: nothing of its response was sent.
+fn take_back<S>(txn: &Txn<'_>, held: &Held<S>, why: &str) -> Result<PaymentRecord, LedgerError> {
     let record = load(txn, held)?;
-    if !held.holds(&record) || record.delivery != Delivery::None {
+    if !held.holds(&record) || record.delivery == Delivery::Done {
         return Ok(record);
     }
-    undelivered(txn, record, why)
-}
-
-/// Whether the delivery was allowed is not known; nothing of it was sent.
-fn give_back(txn: &Txn<'_>, held: &Held<held::Owed>, why: &str) -> Result<PaymentRecord, LedgerError> {
-    let record = load(txn, held)?;
-    if held.holds(&record) && record.delivery == Delivery::Started {
-        let record = txn.amend(record, why, |record| record.delivery = Delivery::None)?;
-        return undelivered(txn, record, why);
-    }
-    let_go(txn, held, why)
-}
-
-fn undeliver(txn: &Txn<'_>, held: &Held<held::Delivering>, why: &str) -> Result<(), LedgerError> {
-    let record = load(txn, held)?;
-    if held.holds(&record) && record.delivery == Delivery::Started {
-        let record = txn.amend(record, why, |record| record.delivery = Delivery::None)?;
-        undelivered(txn, record, why)?;
-    }
-    Ok(())
-}
-
-/// Nothing of it is delivered: without a transaction nothing is owed either.
-fn undelivered(txn: &Txn<'_>, record: PaymentRecord, why: &str) -> Result<PaymentRecord, LedgerError> {
-    let record = match record.batch {
-        Some(_) => record,
-        None => {
-            let released = txn.follow::<Forgo>(record, why, |record| {
-                record.held_until = Timestamp(0);
-                record.reason = Some(why.to_owned());
-            })?;
-            match released {
-                Ok(released) => return Ok(released),
-                Err(record) => record,
-            }
-        }
+    let record = match record.delivery {
+        Delivery::Started => txn.amend(record, why, |record| record.delivery = Delivery::None)?,
+        Delivery::None | Delivery::Done => record,
     };
-    txn.amend(record, why, |record| record.held_until = Timestamp(0))
+    let given_back = |record: &mut PaymentRecord| {
+        record.held_until = Timestamp(0);
+        record.reason = Some(why.to_owned());
+    };
+    let record = match (record.state(), record.batch) {
+        (State::Reserved, _) => txn.follow::<Release>(record, why, given_back)?,
+        // Never submitted: nothing is owed.
+        (State::Due, None) => txn.follow::<Forgo>(record, why, given_back)?,
+        _ => Err(record),
+    };
+    match record {
+        Ok(released) => Ok(released),
+        Err(record) => txn.amend(record, why, |record| record.held_until = Timestamp(0)),
+    }
 }

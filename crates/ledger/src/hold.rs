@@ -35,8 +35,7 @@ impl Ledger {
         let again = held.again();
         let owed = self.writer.write(Op::Owe, move |txn| owe(txn, held, exposure)).await;
         if let Err(LedgerError::Unavailable(_)) = owed {
-            // Has it been written all the same, this changes nothing.
-            self.release_later(again);
+            self.take_back_later(Op::Release, again);
         }
         owed
     }
@@ -79,7 +78,7 @@ impl Ledger {
             })
             .await;
         if let Err(LedgerError::Unavailable(_)) = started {
-            self.let_go_later(again);
+            self.take_back_later(Op::LetGo, again);
         }
         started
     }

@@ -1,7 +1,7 @@
 //! A disk that takes no more.
 
-use crate::payments::{HOLD, id_of, open, payment, reserve};
-use obol_ledger::{Ledger, LedgerError, PaymentId, Reservation};
+use crate::payments::{HOLD, id_of, inclusion, open, owe, payment, reserve};
+use obol_ledger::{Delivery, Ledger, LedgerError, PaymentId, Reservation};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{fs, path::Path, process::Command};
 
@@ -69,6 +69,17 @@ async fn fill(path: &Path) -> u64 {
     next + AT_ONCE
 }
 
+/// Runs one of these tests in a process whose disk may be filled, and tells what it said.
+fn in_a_child(test: &str, ledger: &Path) -> String {
+    // A file that grows too large is told by a signal first, which would end the child.
+    let mut child = Command::new("sh");
+    child.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().expect("this test"));
+    let told = child.args(["--exact", test, "--nocapture"]).env(LEDGER, ledger).output().expect("a child");
+    let (out, errors) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+    assert!(told.status.success(), "the child failed: {out}{errors}");
+    out.into_owned()
+}
+
 #[tokio::test]
 async fn a_full_disk_is_told_to_everybody_whose_payment_it_did_not_take() {
     if let Some(path) = std::env::var_os(LEDGER) {
@@ -77,14 +88,9 @@ async fn a_full_disk_is_told_to_everybody_whose_payment_it_did_not_take() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("ledger.db");
-    // A file that grows too large is told by a signal first, which would end the child.
-    let mut child = Command::new("sh");
-    child.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().expect("this test"));
-    child.args(["--exact", "disk::a_full_disk_is_told_to_everybody_whose_payment_it_did_not_take"]);
-    let told = child.arg("--nocapture").env(LEDGER, &path).output().expect("a child");
-    let (out, errors) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+    let out = in_a_child("disk::a_full_disk_is_told_to_everybody_whose_payment_it_did_not_take", &path);
     let granted = out.lines().find_map(|line| line.split_once("granted: ")?.1.parse::<usize>().ok());
-    let granted = granted.unwrap_or_else(|| panic!("the child failed: {out}{errors}"));
+    let granted = granted.unwrap_or_else(|| panic!("the child failed: {out}"));
 
     let ledger = open(&path, "the next process");
     let payments = ledger.list(PaymentId(0), 100_000).await.expect("read");
@@ -92,4 +98,34 @@ async fn a_full_disk_is_told_to_everybody_whose_payment_it_did_not_take() {
     for payment in payments {
         assert_eq!(ledger.events(payment.id).await.map(|events| events.len()), Ok(1));
     }
+}
+
+/// Delivers while the disk is full, and makes room again.
+async fn deliver(path: &Path) {
+    let ledger = open(path, "gate");
+    let owed = owe(&ledger, payment(0)).await;
+    ledger.include(payment(0).key, inclusion(1, 9), "settled").await.expect("stored");
+    let delivering = ledger.start_delivery(owed).await.expect("stored").expect("held");
+    limit(Some(1));
+    let told = ledger.finish_delivery(delivering, "delivered").await;
+    assert!(matches!(told, Err(LedgerError::Unavailable(_))), "{told:?}");
+    let delivery =
+        async || ledger.payment_by_key(payment(0).key).await.map(|row| row.map(|row| row.delivery));
+    assert_eq!(delivery().await, Ok(Some(Delivery::Started)));
+    limit(None);
+    ledger.all_ended().await;
+    assert_eq!(delivery().await, Ok(Some(Delivery::Done)));
+    println!("written down");
+}
+
+#[tokio::test]
+async fn a_delivery_whose_end_the_disk_did_not_take_is_written_down_when_it_does() {
+    if let Some(path) = std::env::var_os(LEDGER) {
+        return deliver(Path::new(&path)).await;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let out =
+        in_a_child("disk::a_delivery_whose_end_the_disk_did_not_take_is_written_down_when_it_does", &path);
+    assert!(out.contains("written down"), "{out}");
 }

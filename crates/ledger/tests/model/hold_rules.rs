@@ -126,8 +126,8 @@ impl Model {
     pub(crate) fn undeliver(&mut self, grip: Grip) -> Told {
         if self.held(grip).is_some_and(|row| row.delivery == Delivery::Started) {
             self.change(grip.id, |row| row.delivery = Delivery::None);
-            self.let_go(grip);
         }
+        self.let_go(grip);
         Told::Done
     }
 
