@@ -133,6 +133,8 @@ pub(crate) struct Settler {
     rebroadcast_at: Instant,
     /// How often in a row the chain's next nonce was one that nothing of ours is out for.
     gaps: u32,
+    /// How often in a row the chain did not have what was final.
+    misses: u32,
     /// What ticks fail of at the moment, so that it is said once.
     failing: Option<(SettlerState, Instant)>,
     /// When the search for transfers by others last failed.
@@ -189,6 +191,7 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
         rebroadcast_at: now,
         head: None,
         gaps: 0,
+        misses: 0,
         failing: None,
         searching: None,
         well_at: now,

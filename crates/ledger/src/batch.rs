@@ -142,11 +142,22 @@ impl Ledger {
 
     /// The nonce after the last one that the ledger gave out; none before the first batch.
     pub async fn next_nonce(&self, settler: Settler) -> Result<Option<u64>, LedgerError> {
+        self.nonce_after(settler, OPEN).await
+    }
+
+    /// The nonce after the last one that a final block used; none before the first. A chain that
+    /// expects a lower one is not the chain that the ledger knows.
+    pub async fn final_nonce(&self, settler: Settler) -> Result<Option<u64>, LedgerError> {
+        self.nonce_after(settler, FINAL).await
+    }
+
+    /// The nonce after the last batch whose state is this one or a later one.
+    async fn nonce_after(&self, settler: Settler, state: i64) -> Result<Option<u64>, LedgerError> {
         self.writer
             .write(Op::Read, move |txn| {
                 let last = txn.one(
-                    "SELECT max(nonce) FROM batches WHERE chain = ?1 AND settler = ?2",
-                    params![chain_code(settler.chain), settler.account.as_slice()],
+                    "SELECT max(nonce) FROM batches WHERE chain = ?1 AND settler = ?2 AND state >= ?3",
+                    params![chain_code(settler.chain), settler.account.as_slice(), state],
                     |row| Ok(row.get::<_, Option<i64>>(0)?),
                 )?;
                 last.flatten().map(|nonce| number(nonce).map(|n| n + 1)).transpose()

@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
-use obol_core::Reason;
+use obol_core::{Finality, Reason};
 use obol_devchain::{
     Mining,
-    fault::{Fault, FaultyRpc},
+    fault::{Fault, FaultyRpc, Rule},
 };
+use obol_evm::BlockTag;
 use obol_facilitator::SettlerState;
 use obol_ledger::{Delivery, State};
 use obol_tests::{Rig, Sale, Seller, SellerOptions, until};
@@ -143,5 +144,34 @@ async fn a_follower_sells_while_the_leaders_transaction_waits_for_a_block() -> R
     rig.mine_until(&sold, State::Settled).await?;
     other.facilitator.stop().await;
     rig.close().await?.assert(2, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_sells_while_its_endpoint_is_behind_blocks_that_are_not_final() -> Result<()> {
+    let options = SellerOptions { finality: Finality::Depth(10_000), ..SellerOptions::default() };
+    let rig = Rig::start(Mining::Automine, options.clone()).await?;
+    rig.until_settler(SettlerState::Leading).await?;
+    let endpoint = FaultyRpc::start(rig.chain.url()).await?;
+    let other = Seller::open(&rig.chain, endpoint.url(), &rig.ledger_file(), options)?;
+    until("it follows", async || Ok((state(&other) == Some(SettlerState::Following)).then_some(()))).await?;
+    let (mined, sold) = (rig.pay(0), rig.pay(1));
+    let count = rig.chain.rpc().transaction_count(rig.chain.settler().address, BlockTag::Latest).await?;
+    endpoint
+        .set_rules([Rule::of(Fault::Answer(format!("{count:#x}").into())).on(["eth_getTransactionCount"])]);
+    rig.seller.sell(&mined).await?;
+    rig.until_state(&mined, State::Included).await?;
+    // Three more looks at the account.
+    let looks = endpoint.seen("eth_getTransactionCount");
+    until(
+        "it has looked",
+        async || Ok((endpoint.seen("eth_getTransactionCount") >= looks + 3).then_some(())),
+    )
+    .await?;
+    assert_eq!(state(&other), Some(SettlerState::Following));
+    other.trust(other.grant(&sold).await?).await?;
+    rig.until_state(&sold, State::Included).await?;
+    other.facilitator.stop().await;
+    rig.seller.facilitator.stop().await;
     Ok(())
 }

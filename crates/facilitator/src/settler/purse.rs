@@ -1,6 +1,6 @@
 //! What settling costs, and whether the settler account can and may pay it.
 
-use super::{Settler, SettlerState, TickError, send::GAP_LOOKS};
+use super::{Settler, SettlerState, TickError, send::LOOKS};
 use crate::limits::BATCH_OVERHEAD;
 use alloy_primitives::{Bytes, U256};
 use obol_evm::{BlockTag, ContractCall, Fees, RpcError, sign_call};
@@ -17,7 +17,7 @@ impl Settler {
     /// What the account can do when nothing is due: nothing will be while new payments are
     /// refused, so a state that refuses them has to be left without one.
     pub(super) async fn look_around(&mut self, open: &[LiveBatch]) -> Result<(), TickError> {
-        if !self.has_chain(open).await? {
+        if !self.has_chain().await? {
             return Ok(());
         }
         let Some(nonce) = self.nonce().await? else {
@@ -48,16 +48,12 @@ impl Settler {
         self.low = low;
     }
 
-    /// Whether the chain has all transactions that the ledger gave nonces to; one look is not
-    /// believed. While some are out that is for [`Self::heal_gap`] to find out.
-    async fn has_chain(&mut self, open: &[LiveBatch]) -> Result<bool, TickError> {
-        if !open.is_empty() {
-            return Ok(self.gaps == 0 || *self.state.borrow() != SettlerState::ChainLost);
-        }
+    /// Whether the chain has what was final; one look is not believed.
+    async fn has_chain(&mut self) -> Result<bool, TickError> {
         let count = self.rpc.transaction_count(self.account.account, BlockTag::Latest).await?;
-        let whole = self.ledger.next_nonce(self.account).await? <= Some(count);
-        self.gaps = if whole { 0 } else { self.gaps + 1 };
-        if self.gaps >= GAP_LOOKS {
+        let whole = self.ledger.final_nonce(self.account).await? <= Some(count);
+        self.misses = if whole { 0 } else { self.misses + 1 };
+        if self.misses >= LOOKS {
             self.enter(SettlerState::ChainLost);
         }
         Ok(whole)

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 /// How often bytes that are out are given to the node again.
 const REBROADCAST: Duration = Duration::from_secs(5);
 
-/// How often a missing nonce has to be seen before it is filled.
-pub(super) const GAP_LOOKS: u32 = 2;
+/// How often in a row nonces have to be missing on the chain before that is believed: an endpoint
+/// may be behind.
+pub(super) const LOOKS: u32 = 2;
 
 /// Due payments that can travel together, and how.
 struct Load {
@@ -89,12 +90,12 @@ impl Settler {
     }
 
     /// Fills nonces below `lowest`, the first that something of ours is out for: nothing after
-    /// them can be mined. One look is not believed, since an endpoint may be behind.
+    /// them can be mined.
     async fn heal_gap(&mut self, lease: Lease, lowest: Option<u64>) -> Result<(), TickError> {
         let Some(lowest) = lowest else { return Ok(()) };
         let next = self.rpc.transaction_count(self.account.account, BlockTag::Latest).await?;
         self.gaps = if next < lowest { self.gaps + 1 } else { 0 };
-        if self.gaps < GAP_LOOKS {
+        if self.gaps < LOOKS {
             return Ok(());
         }
         let Some(fees) = self.fees().await? else { return Ok(()) };

@@ -307,6 +307,9 @@ async fn lists(world: &World, chain: ChainId) -> Result<(), String> {
     let last = |batch: &&Batch| batch.settler.chain == chain;
     let next = model.batches.iter().filter(last).map(|batch| batch.nonce + 1).max();
     same("the next nonce", &ledger.next_nonce(settler(chain)).await.map_err(unread)?, &next)?;
+    let used = |batch: &&Batch| last(batch) && matches!(batch.fate, Fate::Final | Fate::Dead);
+    let next = model.batches.iter().filter(used).map(|batch| batch.nonce + 1).max();
+    same("the final nonce", &ledger.final_nonce(settler(chain)).await.map_err(unread)?, &next)?;
 
     let open = |row: &&Row| {
         here(row) && (row.state == State::Reserved || is_owed(row.state) || row.state == State::Included)
