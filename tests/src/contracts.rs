@@ -1,6 +1,6 @@
-//! Code for payers that are contracts: the smallest that answers, or does not.
+//! Code for contracts that payments meet: the smallest that answers, or does not.
 
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::{Address, Bytes, U256};
 
 /// Calls every signature good: returns ERC-1271's magic value to whatever it is asked.
 pub fn agreeing() -> Bytes {
@@ -12,6 +12,12 @@ pub fn agreeing() -> Bytes {
 pub fn refusing() -> Bytes {
     // PUSH1 20, PUSH0, RETURN
     Bytes::from_static(&[0x60, 0x20, 0x5f, 0xf3])
+}
+
+/// Answers `word` to whatever it is asked.
+pub fn answering(word: U256) -> Bytes {
+    // PUSH32 word, PUSH0, MSTORE, PUSH1 20, PUSH0, RETURN
+    [&[0x7f][..], &word.to_be_bytes::<32>(), &[0x5f, 0x52, 0x60, 0x20, 0x5f, 0xf3]].concat().into()
 }
 
 /// Burns all the gas that it is given.

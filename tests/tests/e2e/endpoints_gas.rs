@@ -1,13 +1,13 @@
 //! What gas costs, and who pays for it.
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256, address};
 use anyhow::Result;
 use obol_core::{Payment, Reason};
 use obol_devchain::{Devchain, Mining, Options};
 use obol_evm::gas_limit_of;
 use obol_facilitator::SettlerState;
 use obol_ledger::State;
-use obol_tests::{Rig, Sale, Seller, SellerOptions, assert_ledger_equals_chain, until};
+use obol_tests::{Rig, Sale, Seller, SellerOptions, assert_ledger_equals_chain, contracts, until};
 use std::{collections::HashSet, time::Duration};
 
 const GWEI: u64 = 1_000_000_000;
@@ -149,6 +149,62 @@ async fn a_stuck_transaction_is_not_replaced_beyond_the_ceiling_and_sales_stop()
     rig.seller.trust(rig.seller.grant(&later).await?).await?;
     rig.mine_until(&later, State::Settled).await?;
     rig.close().await?.assert(2, &[]);
+    Ok(())
+}
+
+/// Where OP-stack chains have what tells the L1 data fee. Local chains have nothing there.
+const GAS_PRICE_ORACLE: Address = address!("420000000000000000000000000000000000000F");
+
+/// What each transaction costs for its data from now on.
+async fn l1_fee(rig: &Rig, wei: u128) -> Result<()> {
+    Ok(rig.chain.set_code(GAS_PRICE_ORACLE, &contracts::answering(U256::from(wei))).await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_l1_fee_beyond_the_ceiling_stops_sales_until_it_is_cheaper() -> Result<()> {
+    let options = SellerOptions::default();
+    let ceiling = options.gas.l1_fee_per_payment;
+    let rig = Rig::start(Mining::Manual, options).await?;
+    l1_fee(&rig, ceiling).await?;
+    let (bearable, waits, later) = (rig.pay(0), rig.pay(1), rig.pay(2));
+    rig.seller.trust(rig.seller.grant(&bearable).await?).await?;
+    rig.mine_until(&bearable, State::Settled).await?;
+    let held = rig.seller.grant(&waits).await?;
+    l1_fee(&rig, ceiling + 1).await?;
+    rig.seller.trust(held).await?;
+    rig.until_settler(SettlerState::TooExpensive).await?;
+    assert_settler_unavailable(&rig.seller, &later).await?;
+    assert_eq!(rig.record(&waits).await?.state(), State::Due);
+    l1_fee(&rig, ceiling).await?;
+    rig.mine_until(&waits, State::Settled).await?;
+    rig.seller.trust(rig.seller.grant(&later).await?).await?;
+    rig.mine_until(&later, State::Settled).await?;
+    rig.close().await?.assert(3, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_transaction_is_not_replaced_beyond_the_l1_ceiling() -> Result<()> {
+    let mut options = SellerOptions::default();
+    options.timing.stuck = Duration::from_secs(1);
+    let ceiling = options.gas.l1_fee_per_payment;
+    let rig = Rig::start(Mining::Manual, options).await?;
+    let payment = rig.pay(0);
+    rig.seller.trust(rig.seller.grant(&payment).await?).await?;
+    rig.until_state(&payment, State::Submitted).await?;
+    l1_fee(&rig, ceiling + 1).await?;
+    base_fee(&rig, 20).await?;
+    rig.until_settler(SettlerState::TooExpensive).await?;
+    // It is sent again as it is.
+    let sent = rig.rpc.seen("eth_sendRawTransaction");
+    until("it is sent again", async || Ok((rig.rpc.seen("eth_sendRawTransaction") > sent).then_some(())))
+        .await?;
+    assert_eq!(rig.transactions_of(&payment), 1);
+    l1_fee(&rig, ceiling).await?;
+    until("it is replaced", async || Ok((rig.transactions_of(&payment) >= 2).then_some(()))).await?;
+    rig.mine_until(&payment, State::Settled).await?;
+    rig.until_settler(SettlerState::Leading).await?;
+    rig.close().await?.assert(1, &[]);
     Ok(())
 }
 

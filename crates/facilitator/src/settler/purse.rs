@@ -7,8 +7,8 @@ use obol_evm::{BlockTag, ContractCall, Fees, RpcError, sign_call};
 use obol_ledger::{Attempt, Clock, LiveBatch, Timestamp};
 use std::time::Duration;
 
-/// Transactions that the gas money should last for.
-const LOW: u64 = 20;
+/// Payments that the gas money should last for.
+const LOW: u64 = 100;
 
 /// A tip for nodes that suggest none, in wei per gas.
 const FALLBACK_TIP: u128 = 1_000_000;
@@ -30,22 +30,28 @@ impl Settler {
         };
         let example = ContractCall { to: self.account.account, data: Bytes::new() };
         let (funds, l1_fee) = tokio::try_join!(self.funds(), self.l1_fee(nonce, &example))?;
-        let gas_limit = BATCH_OVERHEAD.saturating_add(self.gas.per_payment);
-        let state = self.affordable(l1_fee, funds, gas_limit, fees, 1).err();
-        self.note_funds(funds, gas_limit, fees);
+        let state = self.affordable(l1_fee, funds, self.gas_of_one(), fees, 1).err();
+        self.note_funds(funds, fees);
         self.enter(state.unwrap_or(self.part()));
         Ok(())
     }
 
-    /// Says once that the gas money comes to its end, while there is time to send some.
-    pub(super) fn note_funds(&mut self, funds: U256, gas_limit: u64, fees: Fees) {
-        let transaction = U256::from(gas_limit) * U256::from(fees.max_fee);
-        let low = funds < transaction * U256::from(LOW);
-        if low && !self.low {
+    const fn gas_of_one(&self) -> u64 {
+        BATCH_OVERHEAD.saturating_add(self.gas.per_payment)
+    }
+
+    /// Says once that the gas money comes to its end, while there is time to send some. As fees go
+    /// up and down around the mark, nothing more is said.
+    pub(super) fn note_funds(&mut self, funds: U256, fees: Fees) {
+        let one = U256::from(self.gas_of_one()) * U256::from(fees.max_fee);
+        let lasts_for = |payments: u64| funds >= one * U256::from(payments);
+        if self.low {
+            self.low = !lasts_for(2 * LOW);
+        } else if !lasts_for(LOW) {
+            self.low = true;
             tracing::warn!(chain = %self.chain.id, settler = %self.account.account, wei = %funds,
-                "the settler's gas money lasts for fewer than {LOW} transactions like the next; send it some");
+                "the settler's gas money lasts for fewer than {LOW} payments sent one by one; send it some");
         }
-        self.low = low;
     }
 
     /// Whether the chain has what was final; one look is not believed.

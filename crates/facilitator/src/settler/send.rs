@@ -8,7 +8,8 @@ use obol_evm::{
     BlockTag, Fees, RpcError, SignedTransaction, Simulated, batch_call, gas_limit_of, sign_call, sign_filler,
 };
 use obol_ledger::{
-    Attempt, BatchId, BatchState, Clock, DuePayment, Lease, LiveBatch, NewAttempt, PaymentId, Stored,
+    Attempt, BatchId, BatchState, Clock, DuePayment, Lease, LedgerError, LiveBatch, NewAttempt, PaymentId,
+    Stored,
 };
 use std::time::{Duration, Instant};
 
@@ -146,7 +147,7 @@ impl Settler {
             self.enter(SettlerState::TooExpensive);
             return Ok(Sent::Enough);
         };
-        self.note_funds(funds, load.gas_limit(), fees);
+        self.note_funds(funds, fees);
         // The last of the gas money settles what it can.
         while let Err(state) =
             self.affordable(l1_fee_each, funds, load.gas_limit(), fees, load.payments.len())
@@ -268,23 +269,24 @@ impl Settler {
     }
 
     async fn replace(&mut self, lease: Lease, batch: &LiveBatch, last: &Attempt) -> Result<(), TickError> {
-        let (market, funds) = tokio::try_join!(self.fees(), self.funds())?;
+        let calls = self.ledger.batch_calls(batch.id).await?;
+        let whole = batch_call(&calls);
+        let (market, funds, l1_fee) =
+            tokio::try_join!(self.fees(), self.funds(), self.l1_fee(batch.nonce, &whole))?;
         let Some(fees) = market.and_then(|market| self.needed(market, Some(batch))) else {
             self.enter(SettlerState::TooExpensive);
             return self.broadcast(batch.id, last.hash, &last.raw).await;
         };
-        let calls = self.ledger.batch_calls(batch.id).await?;
-        // What was enough for its first attempt is for the next; a filler between them needs less.
-        let gas_limit = batch.attempts.iter().filter_map(|attempt| gas_limit_of(&attempt.raw)).max();
-        let signed = match gas_limit {
-            Some(gas_limit) if !calls.is_empty() => {
-                if let Err(state) = self.affordable(U256::ZERO, funds, gas_limit, fees, calls.len()) {
-                    self.enter(state);
-                    return self.broadcast(batch.id, last.hash, &last.raw).await;
-                }
-                sign_call(&self.key, self.chain.id, batch.nonce, gas_limit, fees, &batch_call(&calls))
+        let signed = if calls.is_empty() {
+            sign_filler(&self.key, self.chain.id, batch.nonce, fees)
+        } else {
+            let gas_limit = gas_limit(&batch.attempts)?;
+            let l1_fee_each = l1_fee.div_ceil(U256::from(calls.len()));
+            if let Err(state) = self.affordable(l1_fee_each, funds, gas_limit, fees, calls.len()) {
+                self.enter(state);
+                return self.broadcast(batch.id, last.hash, &last.raw).await;
             }
-            _ => sign_filler(&self.key, self.chain.id, batch.nonce, fees),
+            sign_call(&self.key, self.chain.id, batch.nonce, gas_limit, fees, &whole)
         };
         match self.ledger.store_attempt(lease, batch.id, attempt(&signed, fees)).await? {
             Stored::Batch(batch) => {
@@ -302,6 +304,16 @@ impl Settler {
 
 fn calls(payments: &[DuePayment]) -> Vec<SettlementCall> {
     payments.iter().map(|payment| payment.call.clone()).collect()
+}
+
+/// What was enough for the first attempt is for the next; a filler between them needs less.
+fn gas_limit(attempts: &[Attempt]) -> Result<u64, LedgerError> {
+    attempts.iter().try_fold(0, |most, attempt| {
+        let limit = gas_limit_of(&attempt.raw).ok_or_else(|| {
+            LedgerError::Corrupt(format!("the bytes of {} are no transaction", attempt.hash))
+        })?;
+        Ok(most.max(limit))
+    })
 }
 
 fn attempt(signed: &SignedTransaction, fees: Fees) -> NewAttempt {
