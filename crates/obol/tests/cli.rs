@@ -1,8 +1,10 @@
 //! The executable as people and scripts use it: results on standard output, one sentence for
 //! each failure, published exit codes.
 
+use alloy_primitives::U256;
 use anyhow::{Context, Result, ensure};
 use obol_devchain::{CHAIN, Devchain, Options, USDC};
+use obol_evm::Key;
 use serde_json::Value;
 use std::{
     collections::HashSet,
@@ -323,13 +325,23 @@ fn without_npm_and_anvil_the_demo_says_what_to_install() -> Result<()> {
     Ok(())
 }
 
-/// A verifier that runs in `folder` after this line of a shell, and its log up to a line with
-/// `until`.
+/// A verifier that runs in `folder` after this line of a shell, without a chain, and its log up to
+/// a line with `until`.
 fn verifier_in(folder: &Path, first: &str, flags: &[&str], until: &str) -> Result<(Running, String)> {
+    verifier_on("http://127.0.0.1:1", folder, first, flags, until)
+}
+
+fn verifier_on(
+    rpc_url: &str,
+    folder: &Path,
+    first: &str,
+    flags: &[&str],
+    until: &str,
+) -> Result<(Running, String)> {
     let key = settler_key(folder)?;
     let mut child = Command::new("sh")
         .args(["-c", &format!("{first}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_obol"), "verifier"])
-        .args(["--rpc", "base-sepolia=http://127.0.0.1:1", "--settler-key-file", &key])
+        .args(["--rpc", &format!("base-sepolia={rpc_url}"), "--settler-key-file", &key])
         .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--ledger", "ledger.db"])
         .args(["--offers", "."])
         .args(flags)
@@ -456,6 +468,36 @@ fn a_settler_key_that_others_can_read_is_warned_of() -> Result<()> {
         let log = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{log}");
         assert_eq!(log.contains(&format!("chmod 600 {key}")), warns, "{mode:o}: {log}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_ledger_that_others_can_read_is_warned_of() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let ledger = folder.path().join("ledger.db");
+    let advice = format!("chmod 600 {}", ledger.display());
+    let says = || anyhow::Ok(verifier_in(folder.path(), ":", &[], "selling")?.1.contains(&advice));
+    ensure!(!says()?, "a new one is private");
+    ensure!(!says()?, "and stays so");
+    for mode in [0o640, 0o604] {
+        fs::set_permissions(&ledger, fs::Permissions::from_mode(mode))?;
+        ensure!(says()?, "{mode:o}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gas_money_that_comes_to_its_end_is_warned_of() -> Result<()> {
+    let chain = Devchain::start(Options::default()).await?;
+    let settler = Key::from_bytes([0x11; 32].into())?.address();
+    // One payment costs less than a thousandth of an ether, and far more than a hundred thousandth.
+    let milli_ether = 10u64.pow(15);
+    for (funds, warns) in [(1_000 * milli_ether, false), (milli_ether, true)] {
+        chain.set_balance(settler, U256::from(funds)).await?;
+        let folder = tempfile::tempdir()?;
+        let (_child, log) = verifier_on(chain.url(), folder.path(), ":", &[], "to=Leading")?;
+        assert_eq!(log.contains("gas money lasts for fewer than 100 payments"), warns, "{funds}: {log}");
     }
     Ok(())
 }

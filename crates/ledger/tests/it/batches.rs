@@ -1,8 +1,9 @@
 //! What may be stored for sending.
 
-use crate::payments::{CHAIN, attempt, lease, ledger, owe, payment, record};
+use crate::payments::{CHAIN, SETTLER, attempt, lease, ledger, owe, payment, record, submit};
+use alloy_primitives::Address;
 use obol_core::ChainId;
-use obol_ledger::{State, Stored};
+use obol_ledger::{Settler, State, Stored};
 
 #[tokio::test]
 async fn a_batch_takes_no_payment_of_another_chain() {
@@ -16,4 +17,28 @@ async fn a_batch_takes_no_payment_of_another_chain() {
     assert_eq!(stored, Ok(Stored::Moved(elsewhere)));
     assert_eq!(record(&ledger, here).await.state(), State::Due);
     assert_eq!(ledger.next_nonce(lease.settler).await, Ok(None));
+}
+
+#[tokio::test]
+async fn what_no_settler_of_a_process_looks_after_is_told_by_chain_and_account() {
+    let ledger = ledger();
+    let mut elsewhere = payment(0);
+    elsewhere.key.chain = ChainId::new(CHAIN.reference() + 1);
+    let far = elsewhere.key.chain;
+    owe(&ledger, elsewhere).await;
+    submit(&ledger, 1).await;
+    // Due here: any settler of this chain sends it.
+    owe(&ledger, payment(2)).await;
+    let other = Settler { account: Address::repeat_byte(0x66), ..SETTLER };
+    let there = Settler { chain: far, ..other };
+    let (theirs, sent, due) = ((far, None, 1), (CHAIN, Some(SETTLER.account), 1), (CHAIN, None, 1));
+    for (settlers, left) in [
+        (vec![], vec![due, sent, theirs]),
+        (vec![SETTLER], vec![theirs]),
+        (vec![other], vec![sent, theirs]),
+        (vec![there], vec![due, sent]),
+        (vec![SETTLER, there], vec![]),
+    ] {
+        assert_eq!(ledger.unattended(settlers.clone()).await, Ok(left), "{settlers:?}");
+    }
 }
