@@ -4,11 +4,11 @@
 use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 use obol_core::Offer;
 
-/// Whether the response to a request of this method only sends the client on within the offer. Then
-/// its `Location` is put back under the offer's path, where the client can follow it. Any other
-/// redirect is a service like any other answer: to what was made by a POST, to a file that was made
-/// for the buyer, to what the same upstream has beside the offer.
-pub(crate) fn is_within<B>(offer: &Offer, method: &Method, response: &mut Response<B>) -> bool {
+/// Where the response to a request of this method sends the client on within the offer: its
+/// `Location` under the offer's path, where the client can follow it. Any other redirect is a
+/// service like any other answer: to what was made by a POST, to a file that was made for the buyer,
+/// to what the same upstream has beside the offer.
+pub(crate) fn within<B>(offer: &Offer, method: &Method, response: &Response<B>) -> Option<HeaderValue> {
     let moved = matches!(
         response.status(),
         StatusCode::MOVED_PERMANENTLY
@@ -17,22 +17,13 @@ pub(crate) fn is_within<B>(offer: &Offer, method: &Method, response: &mut Respon
             | StatusCode::PERMANENT_REDIRECT
     );
     if !moved || !matches!(*method, Method::GET | Method::HEAD) {
-        return false;
+        return None;
     }
-    let Some(location) = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()) else {
-        return false;
-    };
+    let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
     let base = &offer.upstream.base;
-    let Some(below) = path_within(base, location).and_then(|path| below(base, path)) else { return false };
     // Two slashes would be another server's name.
-    let Ok(outside) = HeaderValue::try_from(format!("{}{below}", offer.path.trim_end_matches('/'))) else {
-        return false;
-    };
-    if below.starts_with("//") {
-        return false;
-    }
-    response.headers_mut().insert(header::LOCATION, outside);
-    true
+    let below = below(base, path_within(base, location)?).filter(|below| !below.starts_with("//"))?;
+    HeaderValue::try_from(format!("{}{below}", offer.path.trim_end_matches('/'))).ok()
 }
 
 /// The path that the upstream names on itself.
@@ -77,9 +68,8 @@ mod tests {
             on_disconnect: Disconnect::Release,
             paused: false,
         };
-        let mut response = Response::builder().status(status).header("location", location).body(()).unwrap();
-        let within = is_within(&offer, method, &mut response);
-        within.then(|| response.headers()["location"].to_str().unwrap().to_owned())
+        let response = Response::builder().status(status).header("location", location).body(()).unwrap();
+        within(&offer, method, &response).map(|location| location.to_str().unwrap().to_owned())
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
 };
 use alloy_primitives::{Address, B256};
 use ended::Ended;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use obol_core::{
     Amount, ChainId, Charge, Disconnect, Payment, Reason, Refusal, RequestPath, Requirement, WireVersion,
@@ -378,9 +378,12 @@ impl Sale {
                 Refusal::new(Reason::UpstreamUnavailable, "the upstream changed the protocol unasked"),
             ),
             Ok(response) if response.status().as_u16() >= 400 => Asked::Refused(response),
-            Ok(mut response) => match redirect::is_within(&self.listed.offer, &method, &mut response) {
-                true => Asked::Refused(response),
-                false => Asked::Succeeded(response),
+            Ok(mut response) => match redirect::within(&self.listed.offer, &method, &response) {
+                Some(location) => {
+                    response.headers_mut().insert(header::LOCATION, location);
+                    Asked::Refused(response)
+                }
+                None => Asked::Succeeded(response),
             },
             Err(Unanswered::Unsent(refusal) | Unanswered::Failed(refusal, _)) => Asked::Failed(refusal),
         }
