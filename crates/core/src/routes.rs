@@ -94,7 +94,7 @@ impl<T: AsRef<Offer>> Routes<T> {
         let folded = fold(decoded);
         let (spelled, found) = self.deepest(host, &folded)?;
         if let Some(plain) = plain(&folded)
-            && self.deepest(host, &plain).is_none_or(|(other, _)| other.len() != spelled.len())
+            && self.deepest(host, &plain).is_none_or(|(_, other)| !std::ptr::eq(other, found))
         {
             return None;
         }
