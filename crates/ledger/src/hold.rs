@@ -3,12 +3,12 @@
 use crate::{
     Delivery, Held, Ledger, LedgerError, PaymentRecord, State, Timestamp, held,
     op::Op,
-    sets::{failed, lost, open, owed},
+    sets::{included, lost, open, owed},
     state::{Owe, Waive},
     txn::{Txn, amount, blob, chain_code},
 };
 use obol_core::{Amount, Exposure};
-use rusqlite::params;
+use rusqlite::{ToSql, params};
 
 /// The hold was lost: it ran out, and somebody else moved the payment. Send nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,59 +120,63 @@ fn owe(
     })
 }
 
+macro_rules! delivered {
+    ($($condition:tt)+) => {
+        concat!(
+            "SELECT amount FROM payments WHERE asset = ?1 AND chain = ?2 AND offer_namespace = ?3 \
+             AND offer_name = ?4 AND delivery <> 0 AND ",
+            $($condition)+
+        )
+    };
+}
+
+/// What one payer got of an offer and has not paid, by where it is.
+const OF_PAYER: [&str; 2] = [
+    delivered!("payer = ?5 AND ", open!(), " AND NOT (", included!(), ")"),
+    delivered!("payer = ?5 AND ", lost!()),
+];
+
+/// What all payers got of it.
+const OF_OFFER: [&str; 2] = [delivered!(owed!()), delivered!(lost!())];
+
 /// Whether what was delivered and is not on the chain stays within the ceilings. What was got and
 /// never paid for counts for good: otherwise a ceiling would bound a rate, and no loss.
 fn within(txn: &Txn<'_>, record: &PaymentRecord, exposure: Exposure) -> Result<bool, LedgerError> {
-    let key = &record.key;
-    let mut of_payer = txn.all(
-        concat!(
-            "SELECT amount FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 AND ",
-            open!(),
-            " AND state <> 5 AND delivery <> 0 AND offer_namespace = ?4 AND offer_name = ?5"
-        ),
-        params![
-            key.payer.as_slice(),
-            key.asset.as_slice(),
-            chain_code(key.chain),
-            record.offer.namespace,
-            record.offer.name
-        ],
-        |row| amount(blob(row, 0)?),
-    )?;
-    of_payer.extend(txn.all(
-        concat!(
-            "SELECT amount FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 AND ",
-            failed!(),
-            " AND delivery <> 0 AND offer_namespace = ?4 AND offer_name = ?5"
-        ),
-        params![
-            key.payer.as_slice(),
-            key.asset.as_slice(),
-            chain_code(key.chain),
-            record.offer.namespace,
-            record.offer.name
-        ],
-        |row| amount(blob(row, 0)?),
-    )?);
-    let mut of_offer = txn.all(
-        concat!(
-            "SELECT amount FROM payments WHERE offer_namespace = ?1 AND offer_name = ?2 AND asset = ?3 \
-             AND chain = ?4 AND delivery <> 0 AND ",
-            owed!()
-        ),
-        params![record.offer.namespace, record.offer.name, key.asset.as_slice(), chain_code(key.chain)],
-        |row| amount(blob(row, 0)?),
-    )?;
-    of_offer.extend(txn.all(
-        concat!(
-            "SELECT amount FROM payments WHERE offer_namespace = ?1 AND offer_name = ?2 AND asset = ?3 \
-             AND chain = ?4 AND ",
-            lost!()
-        ),
-        params![record.offer.namespace, record.offer.name, key.asset.as_slice(), chain_code(key.chain)],
-        |row| amount(blob(row, 0)?),
-    )?);
-    let total = |open: Vec<Amount>| open.into_iter().try_fold(record.amount, Amount::checked_add);
-    Ok(total(of_payer).is_some_and(|sum| sum <= exposure.per_payer)
-        && total(of_offer).is_some_and(|sum| sum <= exposure.per_offer))
+    let fits = |queries: [&str; 2], params: &[&dyn ToSql], ceiling: Amount| {
+        let mut sum = Some(record.amount);
+        for sql in queries {
+            for unpaid in txn.all(sql, params, |row| amount(blob(row, 0)?))? {
+                sum = sum.and_then(|sum| sum.checked_add(unpaid));
+            }
+        }
+        Ok::<_, LedgerError>(sum.is_some_and(|sum| sum <= ceiling))
+    };
+    let (key, offer) = (&record.key, &record.offer);
+    let (asset, chain, payer) = (key.asset.as_slice(), chain_code(key.chain), key.payer.as_slice());
+    let of_payer = params![asset, chain, offer.namespace, offer.name, payer];
+    let of_offer = params![asset, chain, offer.namespace, offer.name];
+    Ok(fits(OF_PAYER, of_payer, exposure.per_payer)? && fits(OF_OFFER, of_offer, exposure.per_offer)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exposure_is_read_by_indexes_that_hold_only_what_counts() {
+        let db = crate::schema::open(&crate::Place::Memory).expect("a ledger");
+        let plan = |sql: &str| -> String {
+            db.query_row(
+                &format!("EXPLAIN QUERY PLAN {sql}"),
+                rusqlite::params_from_iter(vec![0; sql.matches('?').count()]),
+                |row| row.get("detail"),
+            )
+            .expect("a plan")
+        };
+        let plans = [OF_PAYER, OF_OFFER].concat().into_iter().map(plan).collect::<Vec<_>>();
+        let indexes = ["open_by_payer", "lost_by_offer", "exposed_by_offer", "lost_by_offer"];
+        for (plan, index) in plans.iter().zip(indexes) {
+            assert!(plan.starts_with("SEARCH") && plan.contains(&format!(" {index} ")), "{plan}");
+        }
+    }
 }

@@ -69,14 +69,14 @@ CREATE INDEX reserved ON payments (held_until) WHERE ",
 CREATE INDEX entitled ON payments (payer, fingerprint) WHERE ",
     entitled!(),
     r";
-CREATE INDEX failed_by_payer ON payments (payer, asset, chain) WHERE ",
+CREATE INDEX failed_by_payer ON payments (payer, asset, chain, changed_at) WHERE ",
     failed!(),
     r";
 CREATE INDEX exposed_by_offer ON payments (offer_namespace, offer_name, asset, chain, amount)
     WHERE delivery <> 0 AND ",
     owed!(),
     r";
-CREATE INDEX lost_by_offer ON payments (offer_namespace, offer_name, asset, chain) WHERE ",
+CREATE INDEX lost_by_offer ON payments (offer_namespace, offer_name, asset, chain, payer, amount) WHERE ",
     lost!(),
     r";
 CREATE INDEX delivering ON payments (owner) WHERE delivery = 1;
