@@ -8,7 +8,7 @@ use obol_core::{
 };
 use obol_devchain::CHAIN;
 use obol_evm::{Key, PayerSignature, Rpc, transfer_call, typed};
-use obol_facilitator::{ChainSetup, GasCeilings};
+use obol_facilitator::{ChainSetup, GasCeilings, Verified};
 use obol_ledger::{NewPayment, Origin};
 use obol_wire::{ChallengeTemplate, Offered, Sale};
 use std::{
@@ -124,21 +124,18 @@ impl Payer {
 pub(crate) fn verified(payment: &Payment) -> Result<NewPayment> {
     let signature = PayerSignature::parse(&payment.signature)?;
     let authorization = &payment.authorization;
-    Ok(NewPayment {
-        key: payment.key(),
-        payee: authorization.to,
-        amount: authorization.value,
+    let verified = Verified {
         call: SettlementCall {
             token: payment.asset,
             data: transfer_call(authorization, &signature),
             deployment: None,
         },
-        valid_before: authorization.valid_before.saturating_to(),
-        offer: OfferId { namespace: "bench".to_owned(), name: "bench".to_owned() },
-        origin: origin(authorization.nonce),
         balance: Amount::from(1_000_000_000),
-        verified_block: 1,
-    })
+        block: 1,
+        valid_before: authorization.valid_before.saturating_to(),
+    };
+    let offer = OfferId { namespace: "bench".to_owned(), name: "bench".to_owned() };
+    Ok(verified.new_payment(payment, offer, origin(authorization.nonce)))
 }
 
 /// A request that no other payment is for.

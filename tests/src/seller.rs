@@ -5,7 +5,7 @@ use obol_core::{Amount, Chain, Finality, OfferId, Payment, Registry, Requirement
 use obol_devchain::{Account, CHAIN, Devchain};
 use obol_evm::{Key, Rpc};
 use obol_facilitator::{ChainSetup, Facilitator, GasCeilings, Timing};
-use obol_ledger::{Clock, Held, Ledger, NewPayment, Origin, Outcome, Owing, Place, Reservation, held};
+use obol_ledger::{Clock, Held, Ledger, Origin, Outcome, Owing, Place, Reservation, held};
 use std::{
     path::Path,
     sync::{
@@ -92,17 +92,9 @@ impl Seller {
             Ok(verified) => verified,
             Err(refusal) => return Ok(Reservation::Refused(refusal)),
         };
-        let new = NewPayment {
-            key: payment.key(),
-            payee: payment.authorization.to,
-            amount: payment.authorization.value,
-            call: verified.call,
-            valid_before: verified.valid_before,
-            offer: OfferId { namespace: "demo".to_owned(), name: "demo-hello".to_owned() },
-            origin: Origin { fingerprint: payment.authorization.nonce, client: B256::ZERO },
-            balance: verified.balance,
-            verified_block: verified.block,
-        };
+        let offer = OfferId { namespace: "demo".to_owned(), name: "demo-hello".to_owned() };
+        let origin = Origin { fingerprint: payment.authorization.nonce, client: B256::ZERO };
+        let new = verified.new_payment(payment, offer, origin);
         Ok(self.ledger.reserve(new, HOLD).await?)
     }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use obol_core::{Charge, Offer, Registry};
 use obol_evm::typed;
 use obol_facilitator::{Facilitator, Terms, Timing};
-use obol_ledger::{Clock, Ledger, NewPayment, Place, Reservation};
+use obol_ledger::{Clock, Ledger, Place, Reservation};
 use secp256k1::{
     Message,
     ecdsa::{RecoverableSignature, RecoveryId},
@@ -46,17 +46,8 @@ impl Gate {
         let (requirement, payment) = claim.select(&self.offer.accepts, &self.registry)?;
         let terms = Terms { requirement, header_timeout: self.offer.upstream.header_timeout };
         let verified = self.facilitator.verify(&payment, terms).await?;
-        let new = NewPayment {
-            key: payment.key(),
-            payee: payment.authorization.to,
-            amount: payment.authorization.value,
-            call: verified.call,
-            valid_before: verified.valid_before,
-            offer: self.offer.id.clone(),
-            origin: stage::origin(payment.authorization.nonce),
-            balance: verified.balance,
-            verified_block: verified.block,
-        };
+        let new =
+            verified.new_payment(&payment, self.offer.id.clone(), stage::origin(payment.authorization.nonce));
         match self.ledger.reserve(new, stage::HOLD).await? {
             Reservation::Granted(_) => Ok(()),
             other => bail!("not granted: {other:?}"),

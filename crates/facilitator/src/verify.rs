@@ -3,12 +3,13 @@
 use crate::{GasCeilings, Timing};
 use alloy_primitives::{Address, Bytes, U256};
 use obol_core::{
-    Amount, Chain, Deployment, Payment, Reason, Refusal, Requirement, SettlementCall, TransferMethod,
+    Amount, Chain, Deployment, OfferId, Payment, Reason, Refusal, Requirement, SettlementCall, TransferMethod,
 };
 use obol_evm::{
     Answer, Barrier, NonceState, PayerCode, PayerSignature, Question, Reads, Rpc, Simulated, transfer_call,
     typed,
 };
+use obol_ledger::{NewPayment, Origin};
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -32,6 +33,23 @@ pub struct Verified {
     pub block: u64,
     /// Seconds since the Unix epoch, at most `i64::MAX`.
     pub valid_before: i64,
+}
+
+impl Verified {
+    /// What the ledger reserves: `payment`, of which this was found.
+    pub fn new_payment(self, payment: &Payment, offer: OfferId, origin: Origin) -> NewPayment {
+        NewPayment {
+            key: payment.key(),
+            payee: payment.authorization.to,
+            amount: payment.authorization.value,
+            call: self.call,
+            valid_before: self.valid_before,
+            offer,
+            origin,
+            balance: self.balance,
+            verified_block: self.block,
+        }
+    }
 }
 
 /// How many blocks behind the highest that was seen an answer may be: two nodes behind one

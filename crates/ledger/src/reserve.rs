@@ -4,7 +4,7 @@ use crate::{
     Delivery, Held, Ledger, LedgerError, NewPayment, Origin, PaymentId, PaymentRecord, State, Timestamp,
     held,
     op::Op,
-    sets::{entitled, failed, open},
+    sets::{entitled, failed, included, open},
     state::{Release, Retry},
     txn::{First, Txn, amount, blob, chain_code, number_code, select_payments},
 };
@@ -220,7 +220,9 @@ fn uncovered(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<Refusal>, LedgerE
         concat!(
             "SELECT amount, misses FROM payments WHERE payer = ?1 AND asset = ?2 AND chain = ?3 AND ",
             open!(),
-            " AND (state <> 5 OR block > ?4)"
+            " AND (NOT (",
+            included!(),
+            ") OR block > ?4)"
         ),
         params![
             new.key.payer.as_slice(),

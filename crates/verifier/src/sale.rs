@@ -24,7 +24,7 @@ use obol_core::{
 };
 use obol_facilitator::{Terms, settlement_calls};
 use obol_ledger::{
-    Held, Inclusion, LedgerError, NewPayment, Origin, Outcome, Owing, PaymentRecord, Reservation, State, held,
+    Held, Inclusion, LedgerError, Origin, Outcome, Owing, PaymentRecord, Reservation, State, held,
 };
 use obol_wire::{Claim, Money, Receipt};
 use recall::Recall;
@@ -171,17 +171,7 @@ impl Sale {
             Ok(verified) => verified,
             Err(refusal) => return self.recall(payment, refusal).await,
         };
-        let new = NewPayment {
-            key: payment.key(),
-            payee: payment.authorization.to,
-            amount: payment.authorization.value,
-            call: verified.call,
-            valid_before: verified.valid_before,
-            offer: self.listed.offer.id.clone(),
-            origin: self.origin,
-            balance: verified.balance,
-            verified_block: verified.block,
-        };
+        let new = verified.new_payment(payment, self.listed.offer.id.clone(), self.origin);
         self.shared.ledger.reserve(new, self.hold()).await.map_err(unrecorded)
     }
 
