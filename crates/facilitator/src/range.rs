@@ -24,7 +24,8 @@ impl Range {
         self.0 = (self.0 * 2).min(MOST);
     }
 
-    /// After an error; the same error again when no smaller range can help.
+    /// After an error; the same error again when no smaller range can help. Endpoints that were asked
+    /// for too much refuse, or let the time pass.
     pub(crate) fn shrink(&mut self, error: RpcError) -> Result<(), RpcError> {
         match error {
             RpcError::Refused { .. } | RpcError::NoAnswer(_) if self.0 > 1 => {
