@@ -32,5 +32,5 @@ fuzz:
 
 # ARGS='--only challenge,gas' measures some.
 bench:
-	cargo build --release --locked -p obol
-	cargo run --release --locked -p obol-benches -- $(ARGS)
+	@cargo build --release --locked -p obol
+	@cargo run --release --locked -p obol-benches -- $(ARGS)
