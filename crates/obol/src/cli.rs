@@ -18,16 +18,19 @@ fn after_help() -> String {
     format!("{EXAMPLES}\n\nExit codes: {}.", codes.join(", "))
 }
 
+const LOGGING: &str = "Logging";
+
 /// Sell HTTP services per request for stablecoins (x402), and account for every cent.
 #[derive(Debug, Parser)]
 #[command(version, after_help = after_help(), propagate_version = true)]
 pub(crate) struct Cli {
     /// What to log: a level (error, warn, info, debug) or tracing directives; info if not given,
     /// and for the demo, which tells its own story, warn.
-    #[arg(long, global = true, env = "OBOL_LOG", value_name = "FILTER")]
+    #[arg(long, global = true, env = "OBOL_LOG", value_name = "FILTER", help_heading = LOGGING)]
     pub(crate) log: Option<String>,
     /// How to log, on standard error: text or json.
-    #[arg(long, global = true, env = "OBOL_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    #[arg(long, global = true, env = "OBOL_LOG_FORMAT", default_value = "text", value_name = "FORMAT",
+          help_heading = LOGGING)]
     pub(crate) log_format: String,
     #[command(subcommand)]
     pub(crate) command: Command,
