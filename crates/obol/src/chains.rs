@@ -1,8 +1,8 @@
 //! `obol chains list|check`
 
 use crate::{
-    chains_file,
-    endpoint::{self, Endpoint},
+    chains_file::ChainsFileArgs,
+    endpoint::{Endpoint, EndpointArgs},
     exit::Failure,
     output::{self, Output, Table},
 };
@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use obol_core::{Asset, Registry};
 use obol_evm::{CheckError, check_asset, check_chain};
 use serde_json::json;
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -30,9 +30,8 @@ enum ChainsCommand {
     /// The chains and assets that offers may name.
     #[command(after_help = "Example:\n  obol chains list --output json")]
     List {
-        /// File that adds chains and assets to the built-in ones.
-        #[arg(long, env = "OBOL_CHAINS", value_name = "FILE")]
-        chains: Option<PathBuf>,
+        #[command(flatten)]
+        known: ChainsFileArgs,
         #[arg(long, default_value = "table", value_name = "FORMAT")]
         output: Output,
     },
@@ -42,19 +41,10 @@ enum ChainsCommand {
     /// unless the chain has none.
     #[command(after_help = "Example:\n  obol chains check --rpc base-sepolia=https://sepolia.example")]
     Check {
-        /// A chain's JSON-RPC endpoint, once per chain.
-        #[arg(
-            long,
-            env = "OBOL_RPC",
-            hide_env_values = true,
-            value_name = "CHAIN=URL",
-            value_delimiter = ' ',
-            required = true
-        )]
-        rpc: Vec<String>,
-        /// File that adds chains and assets to the built-in ones.
-        #[arg(long, env = "OBOL_CHAINS", value_name = "FILE")]
-        chains: Option<PathBuf>,
+        #[command(flatten)]
+        asked: EndpointArgs,
+        #[command(flatten)]
+        known: ChainsFileArgs,
         #[arg(long, default_value = "table", value_name = "FORMAT")]
         output: Output,
     },
@@ -62,13 +52,12 @@ enum ChainsCommand {
 
 pub(crate) async fn run(args: ChainsArgs) -> Result<(), Failure> {
     match args.command {
-        ChainsCommand::List { chains, output } => list(chains, output),
-        ChainsCommand::Check { rpc, chains, output } => check(&rpc, chains, output).await,
+        ChainsCommand::List { known, output } => list(&known.registry()?, output),
+        ChainsCommand::Check { asked, known, output } => check(&asked, &known.registry()?, output).await,
     }
 }
 
-fn list(chains: Option<PathBuf>, output: Output) -> Result<(), Failure> {
-    let registry = chains_file::registry(chains.as_deref())?;
+fn list(registry: &Registry, output: Output) -> Result<(), Failure> {
     let mut table = Table::new(["CHAIN", "ID", "ALIASES", "ASSET", "DECIMALS", "METHOD", "ADDRESS"]);
     let mut lines = Vec::new();
     for chain in registry.chains() {
@@ -158,15 +147,14 @@ async fn ask(endpoint: &Endpoint, registry: &Registry) -> Vec<Check> {
     checks
 }
 
-async fn check(rpc: &[String], chains: Option<PathBuf>, output: Output) -> Result<(), Failure> {
-    let registry = chains_file::registry(chains.as_deref())?;
-    let endpoints = endpoint::parse(rpc, &registry)?;
+async fn check(asked: &EndpointArgs, registry: &Registry, output: Output) -> Result<(), Failure> {
+    let endpoints = asked.parse(registry)?;
     let built_in = Registry::built_in();
     let mut table = Table::new(["CHAIN", "ASSET", "RESULT"]);
     let mut lines = Vec::new();
     let mut verdicts = Vec::new();
     for endpoint in &endpoints {
-        let checks = ask(endpoint, &registry).await;
+        let checks = ask(endpoint, registry).await;
         let sells = checks.iter().any(Check::may_be_sold_for);
         for check in checks {
             let verdict = check.verdict(&built_in, sells);

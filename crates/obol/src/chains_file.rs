@@ -2,9 +2,10 @@
 
 use crate::{exit::Failure, faults::Faults};
 use alloy_primitives::Address;
+use clap::Args;
 use obol_core::{Asset, Chain, ChainId, Domain, Finality, Registry, TransferMethod};
 use serde::Deserialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,10 +71,20 @@ const fn two_seconds() -> u64 {
 }
 
 /// The built-in registry with what the file adds.
-pub(crate) fn registry(file: Option<&Path>) -> Result<Registry, Failure> {
-    let mut faults = Faults::default();
-    let registry = read(file, &mut faults);
-    faults.none().map(|()| registry)
+/// Of the commands that only know chains and assets.
+#[derive(Args, Debug)]
+pub(crate) struct ChainsFileArgs {
+    /// File that adds chains and assets to the built-in ones.
+    #[arg(long, env = "OBOL_CHAINS", value_name = "FILE")]
+    chains: Option<PathBuf>,
+}
+
+impl ChainsFileArgs {
+    pub(crate) fn registry(&self) -> Result<Registry, Failure> {
+        let mut faults = Faults::default();
+        let registry = read(self.chains.as_deref(), &mut faults);
+        faults.none().map(|()| registry)
+    }
 }
 
 /// The built-in registry with what is right of what the file adds.
@@ -164,7 +175,7 @@ mod tests {
     fn load(text: &str) -> Result<Registry, Failure> {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), text).expect("written");
-        registry(Some(file.path()))
+        ChainsFileArgs { chains: Some(file.path().to_owned()) }.registry()
     }
 
     const LOCAL: &str = "\

@@ -4,6 +4,7 @@ use crate::{
     exit::Failure,
     faults::{Faults, words},
 };
+use clap::Args;
 use obol_core::{Chain, Registry};
 use obol_evm::Rpc;
 use std::{sync::Arc, time::Duration};
@@ -22,14 +23,30 @@ pub(crate) struct Endpoint {
 /// How a chain's endpoint is written.
 pub(crate) const EXAMPLE: &str = "<chain>=<URL>, for example base-sepolia=https://sepolia.example";
 
-/// Each is `<chain>=<URL>`; a chain has one endpoint.
-pub(crate) fn parse(texts: &[String], registry: &Registry) -> Result<Vec<Endpoint>, Failure> {
-    let mut faults = Faults::default();
-    let endpoints = read(texts, registry, &mut faults);
-    faults.none().map(|()| endpoints)
+/// Of the commands that only ask chains.
+#[derive(Args, Debug)]
+pub(crate) struct EndpointArgs {
+    /// A chain's JSON-RPC endpoint, once per chain.
+    #[arg(
+        long,
+        env = "OBOL_RPC",
+        hide_env_values = true,
+        value_name = "CHAIN=URL",
+        value_delimiter = ' ',
+        required = true
+    )]
+    rpc: Vec<String>,
 }
 
-/// Those that are right.
+impl EndpointArgs {
+    pub(crate) fn parse(&self, registry: &Registry) -> Result<Vec<Endpoint>, Failure> {
+        let mut faults = Faults::default();
+        let endpoints = read(&self.rpc, registry, &mut faults);
+        faults.none().map(|()| endpoints)
+    }
+}
+
+/// Each is `<chain>=<URL>`; a chain has one endpoint. Those that are right.
 pub(crate) fn read(texts: &[String], registry: &Registry, faults: &mut Faults) -> Vec<Endpoint> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for text in words(texts) {
@@ -68,9 +85,9 @@ mod tests {
     use super::*;
 
     fn refusal(texts: &[&str]) -> String {
-        let texts: Vec<_> = texts.iter().map(|&text| text.to_owned()).collect();
+        let args = EndpointArgs { rpc: texts.iter().map(|&text| text.to_owned()).collect() };
         // The failure's message is what a user sees; Debug holds it whole.
-        format!("{:?}", parse(&texts, &Registry::built_in()).expect_err("refused"))
+        format!("{:?}", args.parse(&Registry::built_in()).expect_err("refused"))
     }
 
     #[test]

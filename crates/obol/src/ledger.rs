@@ -5,7 +5,7 @@ mod list;
 mod read;
 mod view;
 
-use crate::{exit::Failure, output::Output};
+use crate::{chains_file::ChainsFileArgs, endpoint::EndpointArgs, exit::Failure, output::Output};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -31,25 +31,19 @@ struct Source {
     /// The ledger's file.
     #[arg(long, env = "OBOL_LEDGER", value_name = "FILE")]
     ledger: PathBuf,
-    /// File that adds chains and assets to the built-in ones.
-    #[arg(long, env = "OBOL_CHAINS", value_name = "FILE")]
-    chains: Option<PathBuf>,
+    #[command(flatten)]
+    known: ChainsFileArgs,
 }
+
+/// Rows of the ledger that are read at once.
+const PAGE: u32 = 1_000;
 
 #[derive(Args, Debug)]
 struct Compared {
     #[command(flatten)]
     source: Source,
-    /// A chain's JSON-RPC endpoint, once per chain that the ledger has payments on.
-    #[arg(
-        long,
-        env = "OBOL_RPC",
-        hide_env_values = true,
-        value_name = "CHAIN=URL",
-        value_delimiter = ' ',
-        required = true
-    )]
-    rpc: Vec<String>,
+    #[command(flatten)]
+    asked: EndpointArgs,
     #[arg(long, default_value = "table", value_name = "FORMAT")]
     output: Output,
 }
@@ -110,7 +104,8 @@ enum LedgerCommand {
         after_help = "Example:\n  obol ledger reconcile --ledger obol.db --rpc base-sepolia=https://sepolia.example"
     )]
     Reconcile(Compared),
-    /// Compares every payment with the chain's transfer events. Exits 3 on any difference.
+    /// Compares every payment with its chain's transfer events, so each chain that has payments
+    /// needs an endpoint. Exits 3 on any difference.
     #[command(
         after_help = "Example:\n  obol ledger verify --ledger obol.db --rpc base-sepolia=https://sepolia.example"
     )]

@@ -2,7 +2,7 @@
 
 use super::{Compared, read, view::PaymentView};
 use crate::{
-    endpoint::{self, Endpoint},
+    endpoint::Endpoint,
     exit::Failure,
     output::{self, Output, Table},
     seller::process_name,
@@ -20,7 +20,7 @@ const LOOKS: usize = 4;
 
 pub(super) async fn verify(compared: &Compared) -> Result<(), Failure> {
     let (ledger, registry) = read::open(&compared.source)?;
-    let endpoints = endpoint::parse(&compared.rpc, &registry)?;
+    let endpoints = compared.asked.parse(&registry)?;
     let mut audits = Vec::new();
     for chain in ledger.chains().await? {
         audits.push(agree(&ledger, reached(&endpoints, chain)?).await?.0);
@@ -31,7 +31,7 @@ pub(super) async fn verify(compared: &Compared) -> Result<(), Failure> {
 pub(super) async fn reconcile(compared: &Compared) -> Result<(), Failure> {
     let (reader, registry) = read::open(&compared.source)?;
     drop(reader);
-    let endpoints = endpoint::parse(&compared.rpc, &registry)?;
+    let endpoints = compared.asked.parse(&registry)?;
     let ledger = Ledger::open(&Place::File(&compared.source.ledger), Clock::System, process_name())?;
     let mut audits = Vec::new();
     for chain in ledger.chains().await? {

@@ -1,7 +1,7 @@
 //! The newest payments, all or those that are wanted.
 
 use super::{
-    Source, read,
+    PAGE, Source, read,
     view::{PaymentView, human},
 };
 use crate::{
@@ -14,9 +14,6 @@ use clap::{
 };
 use obol_core::{OfferId, Registry};
 use obol_ledger::{Ledger, LedgerError, PaymentId, PaymentRecord, State};
-
-/// Rows of the ledger that are read at once.
-const PAGE: u32 = 1_000;
 
 /// Which payments are listed: all, when it says nothing.
 #[derive(Args, Debug, Default)]

@@ -1,11 +1,10 @@
 //! The commands that only read.
 
 use super::{
-    Format, Source,
+    Format, PAGE, Source,
     view::{COLUMNS, EarningView, EventView, PaymentView, human},
 };
 use crate::{
-    chains_file,
     exit::Failure,
     output::{self, Output, Table},
 };
@@ -14,10 +13,8 @@ use obol_ledger::{Ledger, LedgerError, PaymentId, PaymentRecord};
 use serde_json::json;
 use std::io::{self, Write};
 
-const PAGE: u32 = 1_000;
-
 pub(super) fn open(source: &Source) -> Result<(Ledger, Registry), Failure> {
-    let registry = chains_file::registry(source.chains.as_deref())?;
+    let registry = source.known.registry()?;
     let file = &source.ledger;
     if !file.is_file() {
         return Err(Failure::config(format!(
