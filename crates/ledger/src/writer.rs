@@ -264,11 +264,11 @@ fn run_all(
         match ran {
             Ok(finish) => done.push((op, finish, abandon)),
             Err(error) => {
-                tracing::error!(%error, ?op, "an operation of the ledger failed; nothing of it is stored");
                 let _ = abandon.send(error.clone());
                 if txn.is_lost() {
                     return Err(error);
                 }
+                tracing::error!(%error, ?op, "an operation of the ledger failed; nothing of it is stored");
             }
         }
     }
