@@ -15,7 +15,7 @@ use std::{
 };
 use tokio::{
     net::TcpListener,
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::{JoinHandle, JoinSet},
 };
 
@@ -72,6 +72,22 @@ impl Upstream {
 
     pub async fn answering(status: StatusCode, body: &'static str) -> io::Result<Self> {
         Self::start(move |_| std::future::ready(reply(status, body))).await
+    }
+
+    /// Answers each request when the test says so. Who asked and does not wait any more is seen by
+    /// `is_closed`.
+    pub async fn told() -> io::Result<(Self, mpsc::Receiver<oneshot::Sender<&'static str>>)> {
+        let (asked, asks) = mpsc::channel(8);
+        let upstream = Self::start(move |_| {
+            let asked = asked.clone();
+            async move {
+                let (tell, told) = oneshot::channel();
+                asked.send(tell).await.expect("the test listens");
+                reply(StatusCode::OK, told.await.expect("the test tells"))
+            }
+        })
+        .await?;
+        Ok((upstream, asks))
     }
 
     pub fn base(&self) -> &str {

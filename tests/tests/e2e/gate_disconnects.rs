@@ -21,26 +21,10 @@ fn customer(shop: &Shop) -> Customer {
     Customer::new(Buyer::of(shop.chain.buyers()[0]), shop.address, WireVersion::V2)
 }
 
-/// An upstream that answers when the test says so. Who was asked and is not waited for any more
-/// is seen by `is_closed`.
-async fn told() -> Result<(Upstream, mpsc::Receiver<oneshot::Sender<&'static str>>)> {
-    let (asked, asks) = mpsc::channel(8);
-    let upstream = Upstream::start(move |_| {
-        let asked = asked.clone();
-        async move {
-            let (tell, told) = oneshot::channel();
-            asked.send(tell).await.expect("the test listens");
-            reply(StatusCode::OK, told.await.expect("the test tells"))
-        }
-    })
-    .await?;
-    Ok((upstream, asks))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_before_the_upstream_answers_can_use_its_payment_again() -> Result<()> {
     let shop = Shop::open(ShopOptions::default()).await?;
-    let (upstream, mut asks) = told().await?;
+    let (upstream, mut asks) = Upstream::told().await?;
     shop.sell(AT, &upstream)?;
     let (_, header) = customer(&shop).payment(AT).await?;
     let leaving = tokio::spawn(send(shop.address, paid(get(AT), &header)));
@@ -93,7 +77,7 @@ async fn charged_and_left(
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_charged_though_it_left_is_served_when_it_returns_with_the_same_payment() -> Result<()> {
     let shop = Shop::open(ShopOptions::default()).await?;
-    let (upstream, mut asks) = told().await?;
+    let (upstream, mut asks) = Upstream::told().await?;
     let (header, transaction) = charged_and_left(&shop, &upstream, &mut asks, Charge::BeforeBody).await?;
 
     let other = fetch(shop.address, paid(get(&format!("{AT}/other")), &header)).await?;
@@ -113,7 +97,7 @@ async fn who_is_charged_though_it_left_is_served_when_it_returns_with_the_same_p
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_charged_though_it_left_is_served_for_its_next_payment_which_stays_unused() -> Result<()> {
     let shop = Shop::open(ShopOptions::default()).await?;
-    let (upstream, mut asks) = told().await?;
+    let (upstream, mut asks) = Upstream::told().await?;
     // An offer that delivers on trust does not deliver to nobody.
     let trusting = Exposure { per_payer: Amount::from(1_000_000), per_offer: Amount::from(1_000_000) };
     let charge = Charge::Optimistic(trusting);

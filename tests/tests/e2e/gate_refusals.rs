@@ -9,9 +9,8 @@ use obol_devchain::{
     fault::{Fault, FaultyRpc},
 };
 use obol_ledger::State;
-use obol_tests::{Buyer, Customer, Shop, ShopOptions, Upstream, fetch, get, paid, reply, request, until};
+use obol_tests::{Buyer, Customer, Shop, ShopOptions, Upstream, fetch, get, paid, request, until};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
 
 const AT: &str = "/services/paid";
 
@@ -64,13 +63,7 @@ async fn a_paused_offer_takes_no_payment_and_goes_on_where_it_stopped() -> Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn above_its_limit_the_gate_refuses_sales_and_still_answers_challenges() -> Result<()> {
     let shop = Shop::open(ShopOptions { max_sales: 1, ..ShopOptions::default() }).await?;
-    let (asked, mut asks) = mpsc::channel(8);
-    let upstream = Upstream::start(move |_| {
-        let (tell, told) = oneshot::channel();
-        asked.try_send(tell).expect("the test listens");
-        async move { reply(StatusCode::OK, told.await.unwrap_or("never told")) }
-    })
-    .await?;
+    let (upstream, mut asks) = Upstream::told().await?;
     shop.sell(AT, &upstream)?;
     let (_, first) = customer(&shop).payment(AT).await?;
     let selling = tokio::spawn(fetch(shop.address, paid(get(AT), &first)));
@@ -110,13 +103,7 @@ async fn without_a_ledger_nothing_is_forwarded() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_goes_away_during_a_sale_lets_nothing_out() -> Result<()> {
     let shop = Shop::open(ShopOptions::default()).await?;
-    let (asked, mut asks) = mpsc::channel(8);
-    let upstream = Upstream::start(move |_| {
-        let (tell, told) = oneshot::channel();
-        asked.try_send(tell).expect("the test listens");
-        async move { reply(StatusCode::OK, told.await.unwrap_or("never told")) }
-    })
-    .await?;
+    let (upstream, mut asks) = Upstream::told().await?;
     shop.sell(AT, &upstream)?;
     let (_, header) = customer(&shop).payment(AT).await?;
     let selling = tokio::spawn(fetch(shop.address, paid(get(AT), &header)));
