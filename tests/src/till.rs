@@ -72,6 +72,11 @@ impl Till {
         let _ = self.stop.send(true);
     }
 
+    /// Whether it serves nobody any more, and left nothing that it has to write down.
+    pub fn has_ended(&self) -> bool {
+        self.servers.iter().all(JoinHandle::is_finished)
+    }
+
     /// Stops, and waits until all has ended.
     pub async fn stop(self) -> Result<()> {
         self.begin_stop();

@@ -258,7 +258,7 @@ impl Sale {
             () = self.client_leaves(reply) => {
                 return Err(self.let_go(owed, "the client left before the settlement", Ended::Left).await);
             }
-            () = self.shared.closes() => Ok(Outcome::Open(State::Due)),
+            () = self.shared.closes() => ledger.outcome(id, Instant::now()).await,
         };
         let outcome = match outcome {
             Ok(outcome) => outcome,

@@ -6,8 +6,11 @@ use futures_util::future::try_join_all;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use obol_core::{Amount, Offer, Reason, WireVersion};
-use obol_ledger::State;
-use obol_tests::{Buyer, Customer, Shop, ShopOptions, Upstream, fetch, get, paid, reply, send, streamed};
+use obol_devchain::Mining;
+use obol_ledger::{Delivery, State};
+use obol_tests::{
+    Buyer, Customer, Shop, ShopOptions, Upstream, fetch, get, paid, reply, send, streamed, until,
+};
 use std::{
     sync::{
         Arc,
@@ -18,6 +21,7 @@ use std::{
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
+    time::timeout,
 };
 
 const AT: &str = "/services/paid";
@@ -194,4 +198,57 @@ async fn the_grace_of_a_stop_is_one_for_responses_and_sales() -> Result<()> {
     let took = stopping.elapsed();
     ensure!(took >= grace / 2 && took < 2 * grace, "{took:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_while_the_chain_decides_tells_the_buyer_and_keeps_what_was_sent() -> Result<()> {
+    let mut options = ShopOptions { mining: Mining::Manual, ..ShopOptions::default() };
+    options.seller.timing.stuck = Duration::from_secs(600);
+    options.limits.grace = Duration::from_secs(3);
+    let grace = options.limits.grace;
+    let shop = Shop::open(options).await?;
+    let upstream = Upstream::hello().await?;
+    shop.sell(AT, &upstream)?;
+    let (_, header) = customer(&shop, 0).payment(AT).await?;
+    let buying = tokio::spawn(fetch(shop.address, paid(get(AT), &header)));
+    shop.until_payment(|payment| payment.state() == State::Submitted).await?;
+    let stopping = Instant::now();
+    shop.begin_stop();
+    buying.await??.expect_refusal(Reason::SettlementPending)?;
+    ensure!(stopping.elapsed() < grace, "{:?}", stopping.elapsed());
+    let left = shop.until_payment(|payment| payment.held_until.0 == 0).await?;
+    assert_eq!((left.state(), left.delivery), (State::Submitted, Delivery::None));
+    shop.chain.mine(1).await?;
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_until_the_end_of_each_delivery_is_written_down() -> Result<()> {
+    let shop = Shop::open(ShopOptions::default()).await?;
+    let (opened, mut bodies) = mpsc::channel(1);
+    let upstream = Upstream::start(move |_| {
+        let (body, reply) = streamed();
+        opened.try_send(body).expect("the test takes it");
+        std::future::ready(reply)
+    })
+    .await?;
+    shop.sell(AT, &upstream)?;
+    let (_, header) = customer(&shop, 0).payment(AT).await?;
+    let response = send(shop.address, paid(get(AT), &header)).await?;
+    let body = bodies.recv().await.context("not asked")?;
+    shop.until_payment(|payment| payment.state().is_paid()).await?;
+    // Another process is busy with the ledger.
+    let other = rusqlite::Connection::open(shop.ledger_file())?;
+    other.execute_batch("BEGIN IMMEDIATE")?;
+    body.send(Ok(Bytes::from_static(b"to the end"))).await?;
+    drop(body);
+    assert_eq!(response.into_body().collect().await?.to_bytes(), "to the end");
+    shop.begin_stop();
+    let ended = until("it has ended", async || Ok(shop.has_ended().then_some(())));
+    ensure!(timeout(Duration::from_millis(500), ended).await.is_err(), "nothing is written down yet");
+    drop(other);
+    until("it has ended", async || Ok(shop.has_ended().then_some(()))).await?;
+    let payments = shop.payments().await?;
+    assert_eq!(payments.iter().map(|payment| payment.delivery).collect::<Vec<_>>(), [Delivery::Done]);
+    shop.close().await
 }
