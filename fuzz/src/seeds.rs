@@ -1,6 +1,7 @@
 //! What mutation begins with: the vectors of the published packages, and texts in which each part
 //! of a grammar occurs.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -20,23 +21,8 @@ fn published() -> Published {
 
 /// Each header, and the JSON in it.
 fn opened(headers: impl IntoIterator<Item = String>) -> Vec<Vec<u8>> {
-    headers.into_iter().flat_map(|header| [from_base64(&header), header.into_bytes()]).collect()
-}
-
-fn from_base64(text: &str) -> Vec<u8> {
-    let six = |byte: u8| match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' => 62,
-        _ => 63,
-    };
-    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'=').map(six).collect();
-    let chunk = |four: &[u8]| {
-        let word = four.iter().fold(0_u32, |word, six| word << 6 | u32::from(*six)) << (6 * (4 - four.len()));
-        word.to_be_bytes()[1..four.len()].to_vec()
-    };
-    digits.chunks(4).flat_map(chunk).collect()
+    let json = |header: &str| STANDARD.decode(header).expect("base64");
+    headers.into_iter().flat_map(|header| [json(&header), header.into_bytes()]).collect()
 }
 
 fn lines(texts: &[&str]) -> Vec<Vec<u8>> {
