@@ -156,7 +156,8 @@ impl Devchain {
         self.operate(FiatToken::mintCall { to, amount: amount.atomic() }).await
     }
 
-    /// Circle's blacklist: every transfer from or to the account reverts.
+    /// Circle's blacklist: every transfer from or to the account reverts. Like all that the token's
+    /// operator does, it comes first in its block.
     pub async fn blacklist(&self, account: Address) -> Result<B256, DevchainError> {
         self.operate(FiatToken::blacklistCall { account }).await
     }

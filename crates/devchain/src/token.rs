@@ -55,6 +55,9 @@ const IMPLEMENTATION_SLOT: B256 = b256!("7050c9e0f4ca769c69bd3a8ef740bc37934f8e2
 /// More than any call of the set-up burns; stated so that anvil estimates nothing.
 const GAS: u64 = 500_000;
 
+/// Wei per gas, all of it tip: whoever pays less comes later in the block.
+const FEE: u64 = 100_000_000_000;
+
 /// Places the contracts and fills one block with what Circle's deployment does, then two empty
 /// ones, so that `finalized` already sees the token. Mining must be off or by interval.
 pub(crate) async fn place(
@@ -91,10 +94,11 @@ pub(crate) async fn place(
     verify(rpc, accounts).await
 }
 
-/// A transaction of the operator's to the token.
+/// A transaction of the operator's to the token, before everybody else's in its block.
 pub(crate) fn sent(data: &[u8], nonce: Option<usize>) -> Value {
     let mut transaction = json!({
         "from": OPERATOR, "to": USDC, "gas": U256::from(GAS), "data": Bytes::copy_from_slice(data),
+        "maxFeePerGas": U64::from(FEE), "maxPriorityFeePerGas": U64::from(FEE),
     });
     if let Some(nonce) = nonce {
         transaction["nonce"] = json!(U256::from(nonce));

@@ -26,15 +26,15 @@ enum Trouble {
 }
 
 impl Trouble {
-    /// Makes it so, in a block of its own.
+    /// Makes it so, before all else in the next block.
     async fn happen(self, rig: &Rig, bad: &Payment) -> Result<()> {
-        let (chain, stranger) = (&rig.chain, Stranger::on(&rig.chain));
+        let (chain, stranger) = (&rig.chain, Stranger::on(&rig.chain).eager());
         let payer = bad.authorization.from;
         let transaction = match self {
             Self::FundsGone => {
                 let account = *chain.buyers().iter().find(|buyer| buyer.address == payer).expect("a buyer");
                 let all = chain.usdc_balance(payer).await?;
-                Stranger::with(chain, account).give(chain.accounts()[39].address, all).await?
+                Stranger::with(chain, account).eager().give(chain.accounts()[39].address, all).await?
             }
             Self::Cancelled => {
                 let asset = &rig.seller.requirement.asset;
@@ -145,7 +145,7 @@ async fn goes_bad_before_it_is_sent(trouble: Trouble) -> Result<()> {
     fifty.close(trouble, ALL_GOOD).await
 }
 
-/// The transaction is out when the payment goes bad: taken out of the pool, and put back after.
+/// The transaction is out when the payment goes bad, and mined after that.
 async fn goes_bad_in_the_pool(trouble: Trouble, gas: u64) -> Result<()> {
     let fifty = Fifty::verified().await?;
     fifty.owed(None).await?;
@@ -155,12 +155,7 @@ async fn goes_bad_in_the_pool(trouble: Trouble, gas: u64) -> Result<()> {
         Ok(owed.iter().all(|record| record.state() == State::Submitted).then_some(()))
     })
     .await?;
-    rig.chain.drop_all_transactions().await?;
     trouble.happen(rig, fifty.bad()).await?;
-    for raw in rig.rpc.transactions() {
-        // The settler may have given it back by itself.
-        let _ = rig.chain.rpc().send_raw(&raw).await;
-    }
     fifty.all_good_are(State::Settled).await?;
     fifty.close(trouble, gas).await
 }
