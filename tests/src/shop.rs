@@ -3,7 +3,7 @@ use anyhow::{Result, bail, ensure};
 use obol_core::{Charge, Disconnect, Offer, OfferId};
 use obol_devchain::{CHAIN, Devchain, Mining, Options};
 use obol_ledger::{PaymentId, PaymentRecord};
-use obol_verifier::{Limits, TrustedProxies};
+use obol_verifier::{ForwardAuth, Limits, TrustedProxies};
 use std::{
     ops::Deref,
     path::PathBuf,
@@ -19,6 +19,7 @@ pub struct ShopOptions {
     /// The endpoint that the shop reads and settles through; the chain itself when `None`.
     pub rpc: Option<String>,
     pub trusted: TrustedProxies,
+    pub forward_auth: ForwardAuth,
     pub max_sales: usize,
     pub limits: Limits,
     /// Opens the ledger so that every write fails.
@@ -32,6 +33,7 @@ impl Default for ShopOptions {
             mining: Mining::default(),
             rpc: None,
             trusted: TrustedProxies::default(),
+            forward_auth: ForwardAuth::default(),
             max_sales: 1_000,
             limits: Limits { header_read: Duration::from_secs(2), ..Limits::default() },
             ledger_refuses: false,

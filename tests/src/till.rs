@@ -45,6 +45,7 @@ impl Till {
             ledger: if options.ledger_refuses { Ledger::open_read_only(file)? } else { ledger.clone() },
             facilitator: Arc::clone(&facilitator),
             trusted: options.trusted,
+            forward_auth: options.forward_auth,
             max_sales: options.max_sales,
         })?;
         let (stop, stopped) = watch::channel(false);

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use obol_core::{Amount, Charge, Exposure, Registry};
 use obol_facilitator::{Facilitator, Timing};
 use obol_ledger::{Clock, Ledger, Place};
-use obol_verifier::{Catalog, Gate, Limits, Parts, TrustedProxies, serve_gate};
+use obol_verifier::{Catalog, ForwardAuth, Gate, Limits, Parts, TrustedProxies, serve_gate};
 use std::{path::Path, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
 
@@ -28,6 +28,7 @@ pub(super) fn start(listener: TcpListener, ledger: &Path, upstream: &str, chain:
         ledger,
         facilitator: Arc::new(facilitator),
         trusted: TrustedProxies::default(),
+        forward_auth: ForwardAuth::default(),
         max_sales: 4_096,
     })
     .context("cannot read this machine's certificates")?;

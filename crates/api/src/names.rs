@@ -1,6 +1,6 @@
 //! Names, host names and paths: what may stand in a route.
 
-use obol_core::MAX_DEPTH;
+use obol_core::{MAX_DEPTH, OWN_PATHS};
 
 /// A DNS label, as Kubernetes asks of names and namespaces.
 pub(crate) fn is_label(text: &str) -> bool {
@@ -41,6 +41,13 @@ pub(crate) fn sold_path(text: &str) -> Result<String, String> {
     }
     if text.split('/').any(|segment| segment == "." || segment == "..") {
         return Err("holds a dot segment; write the path that is meant".to_owned());
+    }
+    let first = text.split('/').nth(1).unwrap_or_default();
+    if OWN_PATHS.iter().any(|own| first.eq_ignore_ascii_case(own)) {
+        return Err(format!(
+            "is the verifier's own: it answers /{} itself; sell elsewhere",
+            first.to_lowercase()
+        ));
     }
     let trimmed = text.trim_end_matches('/');
     let depth = trimmed.bytes().filter(|&byte| byte == b'/').count();

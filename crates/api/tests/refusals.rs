@@ -234,6 +234,8 @@ fn paths_and_hosts_that_no_request_could_match_safely_are_refused() {
         (path, "path: /a?b", at_path, "letters, digits and / _ . - only"),
         (path, "path: /a/*", at_path, "letters, digits and / _ . - only"),
         (path, "path: /a//b", at_path, "empty segment"),
+        (path, "path: /verify", at_path, "verifier's own"),
+        (path, "path: /Receipts/x", at_path, "verifier's own"),
         (path, "path: //", at_path, "empty segment"),
         (path, "path: /a/../b", at_path, "dot segment"),
         (path, "path: /a/.", at_path, "dot segment"),

@@ -17,7 +17,7 @@ pub use amount::{Amount, AmountError};
 pub use asset::{Asset, Domain, TransferMethod};
 pub use chain::{Chain, ChainId, ChainIdError, Finality};
 pub use offer::{Charge, Disconnect, Exposure, Offer, OfferId, Upstream};
-pub use path::RequestPath;
+pub use path::{OWN_PATHS, RequestPath};
 pub use payment::{Authorization, Deployment, Payment, PaymentKey, SettlementCall, WireVersion};
 pub use reason::Reason;
 pub use refusal::Refusal;

@@ -1,6 +1,9 @@
 use crate::{Reason, Refusal};
 use std::borrow::Cow;
 
+/// First segments of paths that a gate answers itself: nothing is sold there.
+pub const OWN_PATHS: [&str; 4] = ["healthz", "readyz", "receipts", "verify"];
+
 /// A request's path that every reader reads the same way.
 ///
 /// Proxies, gates and upstreams normalise paths differently, and what one of them takes for an

@@ -12,6 +12,11 @@ macro_rules! reasons {
         impl Reason {
             pub const ALL: &[Self] = &[ $( Self::$name, )* ];
 
+            /// Its own name, which no other reason has. Programs of obol tell each other this one.
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$name => stringify!($name), )* }
+            }
+
             /// The HTTP status with which the gate answers.
             pub const fn status(self) -> u16 {
                 match self { $( Self::$name => $status, )* }
@@ -147,12 +152,18 @@ reasons! {
     /// No offer is sold at this path.
     NoRoute { 404, false, v2: "no_route", v1: "no_route",
         "Nothing is sold at this path." }
+    /// No payment with this key was settled here.
+    NoReceipt { 404, false, v2: "no_receipt", v1: "no_receipt",
+        "Ask at /receipts/<chain>/<asset>/<payer>/<nonce>, of a payment that was taken here." }
     /// The path has a spelling that proxies and upstreams read differently.
     PathRefused { 400, false, v2: "path_refused", v1: "path_refused",
         "Send a plain path: no //, no dot segments, no encoded slashes or backslashes, no ;." }
     /// The request is one that HTTP parsers read differently.
     RequestRefused { 400, false, v2: "request_refused", v1: "request_refused",
         "Send an ordinary HTTP/1.1 request." }
+    /// The request describes another one, and does not come from a proxy that may.
+    ProxyNotTrusted { 403, false, v2: "proxy_not_trusted", v1: "proxy_not_trusted",
+        "Ask for the service itself. If this is your proxy, name its address with --trusted-proxy." }
     /// The method cannot be sold.
     MethodNotAllowed { 405, false, v2: "method_not_allowed", v1: "method_not_allowed",
         "Use an ordinary method; CONNECT and TRACE are not sold." }

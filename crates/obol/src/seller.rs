@@ -7,7 +7,7 @@ use obol_core::{Asset, ChainId, Offer, Registry};
 use obol_evm::{Key, check_asset, check_chain};
 use obol_facilitator::{ChainSetup, Facilitator, GasCeilings, Timing};
 use obol_ledger::Ledger;
-use obol_verifier::{Catalog, Gate, Limits, Parts, TrustedProxies, serve_admin, serve_gate};
+use obol_verifier::{Catalog, ForwardAuth, Gate, Limits, Parts, TrustedProxies, serve_admin, serve_gate};
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
@@ -27,6 +27,7 @@ pub(crate) struct Setup {
     pub(crate) listener: TcpListener,
     pub(crate) admin: TcpListener,
     pub(crate) trusted: TrustedProxies,
+    pub(crate) forward_auth: ForwardAuth,
     pub(crate) timing: Timing,
     pub(crate) gas: GasCeilings,
     /// The only accounts that offers may pay to; any if not given.
@@ -77,6 +78,7 @@ impl Seller {
             ledger: setup.ledger,
             facilitator: Arc::clone(&facilitator),
             trusted: setup.trusted,
+            forward_auth: setup.forward_auth,
             max_sales: setup.max_sales,
         })
         .map_err(|error| Failure::failed(format!("cannot read this machine's certificates: {error}")))?;

@@ -32,6 +32,7 @@ pub(crate) async fn run(args: VerifierArgs, logging: Logging, faults: Faults) ->
     let listener = bind("--listen", settings.listen).await?;
     let admin = bind("--admin-listen", settings.admin_listen).await?;
     tracing::info!(address = %settings.listen, settler = %settings.settler.address(), "selling");
+    tell_forward_auth(&settings);
     let seller = Seller::start(Setup {
         registry: settings.registry,
         endpoints: settings.endpoints,
@@ -41,6 +42,7 @@ pub(crate) async fn run(args: VerifierArgs, logging: Logging, faults: Faults) ->
         listener,
         admin,
         trusted: TrustedProxies::new(settings.trusted),
+        forward_auth: settings.forward_auth,
         timing: settings.timing,
         gas: settings.gas,
         payees: (!settings.payees.is_empty()).then(|| settings.payees.into_iter().collect()),
@@ -52,6 +54,18 @@ pub(crate) async fn run(args: VerifierArgs, logging: Logging, faults: Faults) ->
     tracing::info!("stopping: responses and settlements finish first");
     seller.stop().await;
     Ok(())
+}
+
+/// What differs where proxies ask at /verify, said plainly.
+fn tell_forward_auth(settings: &Settings) {
+    if settings.forward_auth.verify_only {
+        tracing::warn!("--verify-only: what /verify lets pass is verified and never charged");
+    } else if !settings.trusted.is_empty() {
+        tracing::info!(
+            "what /verify lets pass is charged before the service has answered, and stays charged if it fails; \
+             behind the gate itself it is not"
+        );
+    }
 }
 
 fn show(settings: &Settings) -> Result<(), Failure> {

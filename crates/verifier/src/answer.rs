@@ -10,8 +10,8 @@ const PAYMENT_REQUIRED: HeaderName = HeaderName::from_static(obol_wire::header::
 const PAYMENT_RESPONSE: HeaderName = HeaderName::from_static(obol_wire::header::PAYMENT_RESPONSE);
 const X_PAYMENT_RESPONSE: HeaderName = HeaderName::from_static(obol_wire::header::X_PAYMENT_RESPONSE);
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Seconds after which a retriable refusal may be gone.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
@@ -90,7 +90,12 @@ pub(crate) fn give_receipt(
     version: WireVersion,
     registry: &Registry,
 ) {
-    if let Ok(value) = HeaderValue::try_from(receipt.encode(version, registry)) {
+    give_encoded_receipt(headers, &receipt.encode(version, registry));
+}
+
+/// As [`give_receipt`].
+pub(crate) fn give_encoded_receipt(headers: &mut HeaderMap, receipt: &str) {
+    if let Ok(value) = HeaderValue::try_from(receipt) {
         headers.insert(PAYMENT_RESPONSE, value.clone());
         headers.insert(X_PAYMENT_RESPONSE, value);
     }

@@ -1,5 +1,5 @@
-//! Response bodies: short ones of the gate's own, and upstream streams that are passed on as
-//! they come and whose end is written down.
+//! Response bodies: short ones of the gate's own, and those whose end is written down: upstream
+//! streams, which are passed on as they come, and leaves to forward, which are empty.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -15,11 +15,58 @@ use std::{
 pub enum GateBody {
     Own(Full<Bytes>),
     Upstream(Delivery),
+    Passage(Leave),
 }
 
 impl GateBody {
     pub(crate) fn own(bytes: impl Into<Bytes>) -> Self {
         Self::Own(Full::new(bytes.into()))
+    }
+
+    /// The client had left before anything was sent.
+    pub(crate) async fn take_back(self) {
+        let hold = match self {
+            Self::Own(_) => None,
+            Self::Upstream(mut delivery) => delivery.hold.take(),
+            Self::Passage(mut leave) => leave.0.take(),
+        };
+        let Some(Hold { ledger, held }) = hold else { return };
+        if let Err(error) = ledger.undeliver(held, "the client left before its first byte").await {
+            tracing::debug!(%error, "what was not delivered stands as if it was");
+        }
+    }
+}
+
+/// A delivery whose end is not written down yet.
+#[derive(Debug)]
+struct Hold {
+    ledger: Ledger,
+    held: Held<held::Delivering>,
+}
+
+impl Hold {
+    /// The response is not waited for by its last write: nobody's answer depends on it.
+    fn end(self, how: &'static str) {
+        self.ledger.note_delivery(self.held, how);
+    }
+}
+
+/// A proxy's leave to forward what was paid for. What becomes of that is not seen: when it is told,
+/// it is delivered.
+#[derive(Debug)]
+pub struct Leave(Option<Hold>);
+
+impl Leave {
+    pub(crate) const fn new(ledger: Ledger, held: Held<held::Delivering>) -> Self {
+        Self(Some(Hold { ledger, held }))
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        if let Some(hold) = self.0.take() {
+            hold.end("let pass");
+        }
     }
 }
 
@@ -27,37 +74,22 @@ impl GateBody {
 #[derive(Debug)]
 pub struct Delivery {
     body: Incoming,
-    note: Option<Note>,
-}
-
-#[derive(Debug)]
-struct Note {
-    ledger: Ledger,
-    held: Held<held::Delivering>,
+    hold: Option<Hold>,
 }
 
 impl Delivery {
     pub(crate) const fn new(body: Incoming, ledger: Ledger, held: Held<held::Delivering>) -> Self {
-        Self { body, note: Some(Note { ledger, held }) }
+        Self { body, hold: Some(Hold { ledger, held }) }
     }
 
     /// Of a response that nothing is charged for.
     pub(crate) const fn unpaid(body: Incoming) -> Self {
-        Self { body, note: None }
+        Self { body, hold: None }
     }
 
-    /// The client had left before anything was sent.
-    pub(crate) async fn take_back(mut self) {
-        let Some(Note { ledger, held }) = self.note.take() else { return };
-        if let Err(error) = ledger.undeliver(held, "the client left before its first byte").await {
-            tracing::debug!(%error, "what was not delivered stands as if it was");
-        }
-    }
-
-    /// The response is not waited for by its last write: nobody's answer depends on it.
     fn end(&mut self, how: &'static str) {
-        if let Some(Note { ledger, held }) = self.note.take() {
-            ledger.note_delivery(held, how);
+        if let Some(hold) = self.hold.take() {
+            hold.end(how);
         }
     }
 }
@@ -82,6 +114,7 @@ impl Body for GateBody {
                 }
                 Poll::Ready(frame)
             }
+            Self::Passage(_) => Poll::Ready(None),
         }
     }
 
@@ -89,6 +122,7 @@ impl Body for GateBody {
         match self {
             Self::Own(full) => full.is_end_stream(),
             Self::Upstream(delivery) => delivery.body.is_end_stream(),
+            Self::Passage(_) => true,
         }
     }
 
@@ -96,6 +130,7 @@ impl Body for GateBody {
         match self {
             Self::Own(full) => full.size_hint(),
             Self::Upstream(delivery) => delivery.body.size_hint(),
+            Self::Passage(_) => SizeHint::with_exact(0),
         }
     }
 }

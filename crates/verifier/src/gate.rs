@@ -1,13 +1,20 @@
 //! The way of a request up to its payment: match, challenge, decode.
 
+mod doors;
+
 use crate::{
     answer, asked,
     body::GateBody,
     catalog::{Catalog, Listed},
     cors,
+    door::Door,
     drain::{self, drain},
+    forward_auth::{self, ForwardAuth},
+    note::Note,
     plain,
+    receipts::{self, Receipts},
     sale::Sale,
+    trouble::Trouble,
     trust::{Outside, TrustedProxies},
     upstream::{UpstreamClient, is_sold},
 };
@@ -41,6 +48,7 @@ pub struct Parts {
     pub ledger: Ledger,
     pub facilitator: Arc<Facilitator>,
     pub trusted: TrustedProxies,
+    pub forward_auth: ForwardAuth,
     /// Paid requests that may be between their payment and their response at once. Each may
     /// hold a connection to an upstream.
     pub max_sales: usize,
@@ -62,7 +70,11 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) facilitator: Arc<Facilitator>,
     pub(crate) upstream: UpstreamClient,
+    pub(crate) forward_auth: ForwardAuth,
     trusted: TrustedProxies,
+    /// Of proxies that ask wrongly.
+    proxies: Trouble,
+    receipts: Receipts,
     sales: Arc<Semaphore>,
     max_sales: usize,
     retired: AtomicBool,
@@ -88,7 +100,10 @@ impl Gate {
             ledger: parts.ledger,
             facilitator: parts.facilitator,
             upstream: UpstreamClient::new()?,
+            forward_auth: parts.forward_auth,
             trusted: parts.trusted,
+            proxies: Trouble::default(),
+            receipts: Receipts::default(),
             sales: Arc::new(Semaphore::new(max_sales)),
             max_sales,
             retired: AtomicBool::new(false),
@@ -140,29 +155,40 @@ impl Gate {
     }
 
     /// Answers one request that came over a connection from `peer`.
-    ///
+    pub(crate) fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answering {
+        let door = match request.uri().path() {
+            forward_auth::VERIFY => Door::ForwardAuth,
+            forward_auth::AUTH_REQUEST => Door::AuthRequest,
+            forward_auth::RENDER => return self.render(request, peer),
+            path if path.starts_with(receipts::PREFIX) => return self.receipt(request),
+            _ => return self.admit(Door::Gate, request, peer),
+        };
+        self.ask(door, request, peer)
+    }
+
     /// Most requests to a gate that anybody can reach are unpaid: what they take is answered at
     /// once, without a future that has to be moved and polled.
-    pub(crate) fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answering {
+    fn admit(&self, door: Door, request: Request<Incoming>, peer: IpAddr) -> Answering {
         let outside = self.shared.trusted.outside(peer, request.headers());
         let listed = match self.listed(&request, &outside) {
             Ok(listed) => listed,
-            Err(refusal) => {
-                return drained(request, answer::refuse(&refusal, WireVersion::V2, Money::default()));
-            }
+            Err(refusal) => return drained(request, refuse_at(door, &refusal, WireVersion::V2)),
         };
-        if let Some(answer) = cors::preflight(request.method(), request.headers()) {
+        // A proxy would pass leave for the question on as leave for the request.
+        if door == Door::Gate
+            && let Some(answer) = cors::preflight(request.method(), request.headers())
+        {
             return at_once(answer);
         }
         let origin = request.headers().get(header::ORIGIN).cloned();
         match admit(&listed, &request) {
             Ok(claim) => {
                 let gate = self.clone();
-                let sold = async move { gate.charge(listed, claim, request, outside).await };
+                let sold = async move { gate.charge(door, listed, claim, request, outside).await };
                 Either::Right(sold.map(move |response| exposed(response, origin.as_ref())).boxed())
             }
             Err((refusal, version)) => {
-                let response = refuse(&listed, &refusal, version, &request, &outside);
+                let response = refuse(door, &listed, &refusal, version, &request, &outside);
                 drained(request, exposed(response, origin.as_ref()))
             }
         }
@@ -190,6 +216,7 @@ impl Gate {
     /// between two of its steps.
     async fn charge(
         &self,
+        door: Door,
         listed: Arc<Listed>,
         claim: Claim,
         request: Request<Incoming>,
@@ -198,14 +225,14 @@ impl Gate {
         let version = claim.version();
         let Ok(permit) = Arc::clone(&self.shared.sales).try_acquire_owned() else {
             drain(request).await;
-            return answer::refuse(&Reason::Overloaded.into(), version, Money::default());
+            return refuse_at(door, &Reason::Overloaded.into(), version);
         };
         let (reply, response) = oneshot::channel();
-        let sale = Sale::new(Arc::clone(&self.shared), listed, version, outside, &request);
+        let sale = Sale::new(Arc::clone(&self.shared), door, listed, version, outside, &request);
         tokio::spawn(sale.run(claim, request, reply, permit));
         response.await.unwrap_or_else(|_| {
             // The task panicked. Its payment, if it held one, is given back when its hold ends.
-            answer::refuse(&Reason::LedgerUnavailable.into(), version, Money::default())
+            refuse_at(door, &Reason::LedgerUnavailable.into(), version)
         })
     }
 }
@@ -230,8 +257,15 @@ fn exposed(mut response: Response<GateBody>, origin: Option<&HeaderValue>) -> Re
     response
 }
 
+/// A request for which no offer answers.
+fn refuse_at(door: Door, refusal: &Refusal, version: WireVersion) -> Response<GateBody> {
+    let money = Money::default();
+    door.refuse(|| Note::of(refusal, version, money), || answer::refuse(refusal, version, money))
+}
+
 /// A request that is not sold to.
 fn refuse(
+    door: Door,
     listed: &Listed,
     refusal: &Refusal,
     version: WireVersion,
@@ -245,7 +279,11 @@ fn refuse(
         Reason::PaymentRequired => listed.challenges.unpaid(outside, request),
         _ => listed.challenges.refused(&asked::url(outside, request), refusal, version),
     };
-    answer::refuse_on_offer(refusal, version, Money::default(), request.headers(), posted)
+    let money = Money::default();
+    door.refuse(
+        || Note::of(refusal, version, money),
+        || answer::refuse_on_offer(refusal, version, money, request.headers(), posted),
+    )
 }
 
 /// The payment of a request that may be served for one; with a refusal comes the version that

@@ -4,12 +4,14 @@
 //! payment back, or leaves it for the same payer to redeem.
 
 mod ended;
+mod passage;
 mod recall;
 
 use crate::{
     answer, asked,
-    body::{Delivery, GateBody},
+    body::{Delivery, GateBody, Leave},
     catalog::Listed,
+    door::Door,
     gate::Shared,
     headers, redirect,
     trust::Outside,
@@ -45,6 +47,7 @@ const VERIFIED: Money = Money { verified: true, settled: false };
 /// One paid request on its way.
 pub(crate) struct Sale {
     shared: Arc<Shared>,
+    door: Door,
     listed: Arc<Listed>,
     version: WireVersion,
     outside: Outside,
@@ -54,9 +57,18 @@ pub(crate) struct Sale {
     client_headers: HeaderMap,
 }
 
-/// A response that may be sent, and the hold under which it is.
+/// What is paid for.
+enum Goods {
+    /// The upstream's response.
+    Response(Response<Incoming>),
+    /// A proxy's leave to forward.
+    Passage,
+}
+
+/// Goods that may be handed over, and the hold under which they are.
 struct Sold {
-    response: Response<Incoming>,
+    goods: Goods,
+    payer: Address,
     held: Held<held::Delivering>,
     receipt: Receipt,
 }
@@ -96,7 +108,7 @@ impl Paying {
 
 /// What the upstream did.
 enum Asked {
-    Succeeded(Response<Incoming>),
+    Succeeded(Goods),
     Refused(Response<Incoming>),
     Failed(Refusal),
     ClientLeft,
@@ -105,6 +117,7 @@ enum Asked {
 impl Sale {
     pub(crate) fn new(
         shared: Arc<Shared>,
+        door: Door,
         listed: Arc<Listed>,
         version: WireVersion,
         outside: Outside,
@@ -116,6 +129,7 @@ impl Sale {
         };
         Self {
             shared,
+            door,
             listed,
             version,
             url: asked::url(&outside, request),
@@ -199,8 +213,11 @@ impl Sale {
         reply: &mut Reply,
     ) -> Result<Sold, Ended> {
         let ledger = &self.shared.ledger;
-        let ended = match self.ask_upstream(payment, request, reply).await {
-            Asked::Succeeded(response) => return self.owe(held, payment, response, reply).await,
+        if self.door != Door::Gate && self.shared.forward_auth.verify_only {
+            return Err(self.waive(held, payment).await);
+        }
+        let ended = match self.fetch(payment, request, reply).await {
+            Asked::Succeeded(goods) => return self.owe(held, payment, goods, reply).await,
             Asked::Refused(response) => {
                 (format!("the upstream answered {}", response.status()), Ended::Upstream(response, VERIFIED))
             }
@@ -219,21 +236,22 @@ impl Sale {
         &self,
         held: Held<held::Reserved>,
         payment: &Payment,
-        response: Response<Incoming>,
+        goods: Goods,
         reply: &mut Reply,
     ) -> Result<Sold, Ended> {
-        let exposure = match self.listed.offer.charge {
+        let exposure = match (&goods, self.listed.offer.charge) {
             // Nothing is delivered to a client that has left.
-            Charge::Optimistic(exposure) if !reply.is_closed() => Some(exposure),
-            Charge::Optimistic(_) | Charge::BeforeBody => None,
+            (Goods::Response(_), Charge::Optimistic(exposure)) if !reply.is_closed() => Some(exposure),
+            // A proxy lets nothing pass before it is paid for: it cannot be told to stop.
+            (Goods::Response(_) | Goods::Passage, Charge::Optimistic(_) | Charge::BeforeBody) => None,
         };
         let owing = self.shared.ledger.owe(held, exposure).await.map_err(Ended::unrecorded(VERIFIED))?;
         self.shared.facilitator.wake(payment.chain);
         match owing {
-            Ok(Owing::SettleFirst(owed)) => self.settle(owed, payment.into(), response, reply).await,
+            Ok(Owing::SettleFirst(owed)) => self.settle(owed, payment.into(), goods, reply).await,
             Ok(Owing::Deliver(held)) => {
-                let receipt = Paying::from(payment).pending(None, self.version);
-                Ok(Sold { response, held, receipt })
+                let paying = Paying::from(payment);
+                Ok(Sold { goods, payer: paying.payer, held, receipt: paying.pending(None, self.version) })
             }
             Err(lost) => {
                 let detail = format!("the service took longer than the payment was held: {lost}");
@@ -247,7 +265,7 @@ impl Sale {
         &self,
         owed: Held<held::Owed>,
         paying: Paying,
-        response: Response<Incoming>,
+        goods: Goods,
         reply: &mut Reply,
     ) -> Result<Sold, Ended> {
         let ledger = &self.shared.ledger;
@@ -272,7 +290,7 @@ impl Sale {
             Outcome::Paid(_) if reply.is_closed() => {
                 Err(self.let_go(owed, "the client left before its first byte", Ended::Left).await)
             }
-            Outcome::Paid(inclusion) => self.commit(owed, paying, inclusion, response).await,
+            Outcome::Paid(inclusion) => self.commit(owed, paying, inclusion, goods).await,
             Outcome::Released(why) => {
                 Err(Ended::Failed(Refusal::new(Reason::SimulationFailed, why.unwrap_or_default()), VERIFIED))
             }
@@ -300,11 +318,11 @@ impl Sale {
         owed: Held<held::Owed>,
         paying: Paying,
         inclusion: Inclusion,
-        response: Response<Incoming>,
+        goods: Goods,
     ) -> Result<Sold, Ended> {
         let settled = Money { verified: true, settled: true };
         match self.shared.ledger.start_delivery(owed).await.map_err(Ended::unrecorded(settled))? {
-            Ok(held) => Ok(Sold { response, held, receipt: paying.settled(inclusion) }),
+            Ok(held) => Ok(Sold { goods, payer: paying.payer, held, receipt: paying.settled(inclusion) }),
             Err(lost) => {
                 tracing::warn!(%lost, offer = %self.listed.offer.id, "a payment was lost before its first byte");
                 Err(Ended::Pending(paying.pending(Some(inclusion.tx), self.version), money(lost.0)))
@@ -322,8 +340,8 @@ impl Sale {
         reply: &mut Reply,
     ) -> Result<Sold, Ended> {
         self.shared.facilitator.wake(paid.key.chain);
-        let (why, ended) = match self.ask_upstream(payment, request, reply).await {
-            Asked::Succeeded(response) => return self.settle(owed, paid.into(), response, reply).await,
+        let (why, ended) = match self.fetch(payment, request, reply).await {
+            Asked::Succeeded(goods) => return self.settle(owed, paid.into(), goods, reply).await,
             Asked::Refused(response) => (
                 format!("the upstream answered {}", response.status()),
                 Ended::Upstream(response, money(paid.state())),
@@ -339,6 +357,23 @@ impl Sale {
         match self.shared.ledger.let_go(owed, why).await {
             Ok(_) => ended,
             Err(error) => Ended::unrecorded(ended.money())(error),
+        }
+    }
+
+    async fn waive(&self, held: Held<held::Reserved>, payment: &Payment) -> Ended {
+        match self.shared.ledger.waive(held).await {
+            Ok(Ok(())) => Ended::Waived(payment.authorization.from),
+            // It ran out, or a stranger has settled it meanwhile; its payer may come for it.
+            Ok(Err(lost)) => Ended::Failed(Refusal::new(Reason::InFlight, lost.to_string()), money(lost.0)),
+            Err(error) => Ended::unrecorded(VERIFIED)(error),
+        }
+    }
+
+    /// What the payment is for.
+    async fn fetch(&self, payment: &Payment, request: Request<Incoming>, reply: &mut Reply) -> Asked {
+        match self.door {
+            Door::Gate => self.ask_upstream(payment, request, reply).await,
+            Door::ForwardAuth | Door::AuthRequest => Asked::Succeeded(Goods::Passage),
         }
     }
 
@@ -373,7 +408,7 @@ impl Sale {
                     response.headers_mut().insert(header::LOCATION, location);
                     Asked::Refused(response)
                 }
-                None => Asked::Succeeded(response),
+                None => Asked::Succeeded(Goods::Response(response)),
             },
             Err(Unanswered::Unsent(refusal) | Unanswered::Failed(refusal, _)) => Asked::Failed(refusal),
         }
@@ -405,17 +440,26 @@ impl Sale {
     }
 
     async fn deliver(&self, sold: Sold, reply: Reply) {
-        let Sold { response, held, receipt } = sold;
-        let (mut head, body) = response.into_parts();
-        head.headers = headers::from_upstream(head.headers);
-        answer::give_receipt(&mut head.headers, &receipt, self.version, &self.shared.registry);
-        let delivery = Delivery::new(body, self.shared.ledger.clone(), held);
+        let Sold { goods, payer, held, receipt } = sold;
+        let (version, registry) = (self.version, &self.shared.registry);
+        let ledger = self.shared.ledger.clone();
         obol_stop::reach("client.first-byte");
+        let response = match goods {
+            Goods::Response(response) => {
+                let (mut head, body) = response.into_parts();
+                head.headers = headers::from_upstream(head.headers);
+                answer::give_receipt(&mut head.headers, &receipt, version, registry);
+                Response::from_parts(head, GateBody::Upstream(Delivery::new(body, ledger, held)))
+            }
+            Goods::Passage => {
+                let mut passage = self.passage(payer);
+                answer::give_receipt(passage.headers_mut(), &receipt, version, registry);
+                passage.map(|_| GateBody::Passage(Leave::new(ledger, held)))
+            }
+        };
         // Refused when the client has left meanwhile.
-        if let Err(unsent) = reply.send(Response::from_parts(head, GateBody::Upstream(delivery)))
-            && let GateBody::Upstream(delivery) = unsent.into_body()
-        {
-            delivery.take_back().await;
+        if let Err(unsent) = reply.send(response) {
+            unsent.into_body().take_back().await;
         }
     }
 }

@@ -41,6 +41,11 @@ struct Text {
 impl Receipt {
     /// The header's value.
     pub fn encode(&self, version: WireVersion, registry: &Registry) -> String {
+        encoding::encode(&self.to_json(version, registry))
+    }
+
+    /// What the header's value encodes.
+    pub fn to_json(&self, version: WireVersion, registry: &Registry) -> String {
         let (chain, transaction, payer, amount, error_reason) = match self {
             Self::Settled { chain, transaction, payer, amount } => {
                 (*chain, transaction.to_string(), payer, *amount, None)
@@ -63,7 +68,7 @@ impl Receipt {
             // Unknown to v1, whose clients parse strictly.
             amount: amount.filter(|_| version == WireVersion::V2).map(|amount| amount.to_string()),
         };
-        encoding::encode(&serde_json::to_string(&text).unwrap_or_default())
+        serde_json::to_string(&text).unwrap_or_default()
     }
 
     /// Reads what a seller sent in `PAYMENT-RESPONSE` or `X-PAYMENT-RESPONSE`.

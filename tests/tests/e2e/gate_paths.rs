@@ -5,12 +5,12 @@ use hyper::{Method, StatusCode};
 use obol_core::{Amount, Offer, WireVersion};
 use obol_tests::{Buyer, Customer, Shop, ShopOptions, Upstream, fetch, get, paid, raw, request};
 
-const PAID: &str = "/services/paid";
+pub(crate) const PAID: &str = "/services/paid";
 const DEEP: &str = "/services/paid/premium/model";
 const NEAR: &str = "/services/paid2";
 
 /// Three offers on one upstream, which tells them apart by its own paths.
-fn offers(shop: &Shop, upstream: &Upstream) -> Vec<Offer> {
+pub(crate) fn offers(shop: &Shop, upstream: &Upstream) -> Vec<Offer> {
     let mut offers = Vec::new();
     for (path, base, units) in [(PAID, "/paid", 10_000), (DEEP, "/deep", 90_000), (NEAR, "/near", 10_000)] {
         let mut offer = shop.offer(path, upstream);
@@ -21,7 +21,7 @@ fn offers(shop: &Shop, upstream: &Upstream) -> Vec<Offer> {
     offers
 }
 
-const TARGETS: &[(&str, u16)] = &[
+pub(crate) const TARGETS: &[(&str, u16)] = &[
     // Plain paths of the three offers, and what is none of theirs.
     ("/services/paid", 402),
     ("/services/paid/", 402),

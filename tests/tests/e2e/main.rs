@@ -7,6 +7,7 @@ mod endpoints_faults;
 mod endpoints_gas;
 mod endpoints_nonces;
 mod facilitator_dropped;
+mod forward_auth;
 mod gate_browsers;
 mod gate_challenge;
 mod gate_clients;

@@ -18,7 +18,7 @@ use obol_devchain::{CHAIN, Devchain};
 use obol_evm::{Key, Rpc};
 use obol_facilitator::{GasCeilings, Timing};
 use obol_ledger::{Clock, Ledger, Place};
-use obol_verifier::{Limits, TrustedProxies};
+use obol_verifier::{ForwardAuth, Limits, TrustedProxies};
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -80,6 +80,7 @@ impl Stage {
             listener,
             admin: bind("admin", ANY_PORT).await?,
             trusted: TrustedProxies::default(),
+            forward_auth: ForwardAuth::default(),
             timing: Timing::default(),
             gas: GasCeilings::default(),
             payees: None,

@@ -58,6 +58,14 @@ pub(crate) struct VerifierArgs {
     /// Address or network of a proxy whose X-Forwarded-* headers count; repeat for several.
     #[arg(long, env = "OBOL_TRUSTED_PROXY", value_name = "NETWORK", value_delimiter = ' ')]
     pub(super) trusted_proxy: Vec<String>,
+    /// On /verify, let verified payments pass without settling them: they are waived and never
+    /// charged. For proxies whose service is to be tried without money.
+    #[arg(long, env = "OBOL_VERIFY_ONLY")]
+    pub(super) verify_only: bool,
+    /// On /verify, tell the proxy the offer's upstream credential in Authorization, for it to pass
+    /// on. Keep clients away from /verify then: whoever pays there reads it.
+    #[arg(long, env = "OBOL_FORWARD_CREDENTIALS")]
+    pub(super) forward_credentials: bool,
     /// An account that offers may pay to; repeat for several. Without it, any that an offer names.
     #[arg(long, env = "OBOL_ALLOW_PAYEE", value_name = "ADDRESS", value_delimiter = ' ')]
     pub(super) allow_payee: Vec<String>,

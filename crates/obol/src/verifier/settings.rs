@@ -12,7 +12,7 @@ use alloy_primitives::Address;
 use obol_core::Registry;
 use obol_evm::Key;
 use obol_facilitator::{GasCeilings, Timing};
-use obol_verifier::{Limits, Network};
+use obol_verifier::{ForwardAuth, Limits, Network};
 use serde_json::json;
 use std::{
     fs::{self, File},
@@ -37,6 +37,7 @@ pub(super) struct Settings {
     pub(super) settler_key_file: PathBuf,
     pub(super) settler: Key,
     pub(super) trusted: Vec<Network>,
+    pub(super) forward_auth: ForwardAuth,
     pub(super) payees: Vec<Address>,
     pub(super) factories: Vec<Address>,
     pub(super) timing: Timing,
@@ -74,6 +75,8 @@ impl Settings {
             "settler": self.settler.address().to_checksum(None),
             "chains": self.chains,
             "trusted_proxy": self.trusted.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "verify_only": self.forward_auth.verify_only,
+            "forward_credentials": self.forward_auth.credentials,
             "allow_payee": shown(&self.payees),
             "allow_factory": shown(&self.factories),
             "settle_budget": self.timing.settle_budget.as_secs(),
@@ -131,6 +134,7 @@ fn sift(args: VerifierArgs, logging: Logging, faults: &mut Faults) -> Option<Set
         settler: settler?,
         settler_key_file: args.settler_key_file?,
         trusted,
+        forward_auth: ForwardAuth { verify_only: args.verify_only, credentials: args.forward_credentials },
         payees,
         factories,
         timing: timing?,

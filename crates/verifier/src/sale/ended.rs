@@ -6,14 +6,16 @@ use crate::{
     body::{Delivery, GateBody},
     drain::drain,
     headers,
+    note::Note,
 };
+use alloy_primitives::Address;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use obol_core::{Reason, Refusal};
 use obol_ledger::LedgerError;
 use obol_wire::{Money, Receipt};
 
-/// How a sale ends when it does not deliver.
+/// How a sale ends without a delivery to note.
 pub(super) enum Ended {
     /// Refused before the upstream was asked.
     Refused(Refusal, Request<Incoming>),
@@ -23,6 +25,8 @@ pub(super) enum Ended {
     Pending(Receipt, Money),
     /// The upstream's own refusal, which is passed on and not charged.
     Upstream(Response<Incoming>, Money),
+    /// Let pass for this payer, and never charged.
+    Waived(Address),
     /// The client left: nobody reads an answer.
     Left,
 }
@@ -41,7 +45,7 @@ impl Ended {
         match self {
             Self::Refused(..) => Money::default(),
             Self::Failed(_, money) | Self::Pending(_, money) | Self::Upstream(_, money) => *money,
-            Self::Left => VERIFIED,
+            Self::Waived(_) | Self::Left => VERIFIED,
         }
     }
 }
@@ -50,6 +54,7 @@ impl Sale {
     pub(super) async fn answer(&self, ended: Ended) -> Option<Response<GateBody>> {
         match ended {
             Ended::Left => None,
+            Ended::Waived(payer) => Some(self.passage(payer)),
             Ended::Refused(refusal, request) => {
                 let response = self.refuse(&refusal, Money::default());
                 drain(request).await;
@@ -57,9 +62,7 @@ impl Sale {
             }
             Ended::Failed(refusal, money) => Some(self.refuse(&refusal, money)),
             Ended::Pending(receipt, money) => {
-                let mut response = self.refuse(&Reason::SettlementPending.into(), money);
-                answer::give_receipt(response.headers_mut(), &receipt, self.version, &self.shared.registry);
-                Some(response)
+                Some(self.refuse_with(&Reason::SettlementPending.into(), money, Some(receipt)))
             }
             Ended::Upstream(response, money) => {
                 let (mut head, body) = response.into_parts();
@@ -74,8 +77,24 @@ impl Sale {
     }
 
     fn refuse(&self, refusal: &Refusal, money: Money) -> Response<GateBody> {
+        self.refuse_with(refusal, money, None)
+    }
+
+    fn refuse_with(&self, refusal: &Refusal, money: Money, receipt: Option<Receipt>) -> Response<GateBody> {
         tracing::debug!(offer = %self.listed.offer.id, %refusal, "a payment is refused");
-        let posted = || self.listed.challenges.refused(&self.url, refusal, self.version);
-        answer::refuse_on_offer(refusal, self.version, money, &self.client_headers, posted)
+        let version = self.version;
+        let receipt = receipt.map(|receipt| receipt.encode(version, &self.shared.registry));
+        let posted = || self.listed.challenges.refused(&self.url, refusal, version);
+        self.door.refuse(
+            || Note { receipt: receipt.clone(), ..Note::of(refusal, version, money) },
+            || {
+                let mut response =
+                    answer::refuse_on_offer(refusal, version, money, &self.client_headers, posted);
+                if let Some(receipt) = &receipt {
+                    answer::give_encoded_receipt(response.headers_mut(), receipt);
+                }
+                response
+            },
+        )
     }
 }

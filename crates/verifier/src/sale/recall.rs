@@ -51,9 +51,11 @@ impl Recall {
             | Reason::UpstreamUnavailable
             | Reason::UpstreamTimeout
             | Reason::NoRoute
+            | Reason::NoReceipt
             | Reason::PathRefused
             | Reason::RequestRefused
             | Reason::MethodNotAllowed
+            | Reason::ProxyNotTrusted
             | Reason::UpgradeRefused => Self::Nothing,
         }
     }
