@@ -89,7 +89,7 @@ impl Till {
     }
 }
 
-fn setup(chain: &Devchain, rpc: Option<&str>, seller: &SellerOptions) -> Result<ChainSetup> {
+pub(crate) fn setup(chain: &Devchain, rpc: Option<&str>, seller: &SellerOptions) -> Result<ChainSetup> {
     Ok(ChainSetup {
         chain: chain_of(seller.finality),
         rpc: Rpc::new(rpc.unwrap_or(chain.url()), Duration::from_secs(5))?,

@@ -13,7 +13,14 @@ use std::{
 const DOMAIN: [&str; 4] = ["obol-core", "obol-wire", "obol-evm", "obol-ledger"];
 
 /// Crates that are a role of the executable, today's and those that the design names.
-const ROLES: [&str; 5] = ["obol-verifier", "obol-buyer", "obol-signer", "obol-controller", "obol-console"];
+const ROLES: [&str; 6] = [
+    "obol-verifier",
+    "obol-facilitator-server",
+    "obol-buyer",
+    "obol-signer",
+    "obol-controller",
+    "obol-console",
+];
 
 /// What serves HTTP, or builds on something that does.
 const SERVERS: [&str; 8] =

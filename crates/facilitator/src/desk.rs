@@ -125,6 +125,11 @@ impl Facilitator {
         }
     }
 
+    /// Each chain, and the account that sends its settlements.
+    pub fn settlers(&self) -> impl Iterator<Item = (ChainId, Address)> {
+        self.desks.iter().map(|(id, desk)| (*id, desk.settler))
+    }
+
     /// What each chain's settler can do at the moment.
     pub fn states(&self) -> impl Iterator<Item = (ChainId, SettlerState)> {
         self.desks.iter().map(|(id, desk)| match desk.state.has_changed() {

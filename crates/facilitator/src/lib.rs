@@ -5,6 +5,7 @@
 //! tells the ledger what the chain shows.
 
 mod audit;
+mod counter;
 mod desk;
 mod keeper;
 mod limits;
@@ -13,6 +14,7 @@ mod settler;
 mod verify;
 
 pub use audit::{Audit, AuditError, Difference, audit, reconcile};
+pub use counter::{Counter, Settled};
 pub use desk::{ChainSetup, Facilitator};
 pub use limits::{GasCeilings, Timing};
 pub use settler::SettlerState;

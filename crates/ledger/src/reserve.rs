@@ -9,7 +9,7 @@ use crate::{
     txn::{First, Txn, amount, blob, chain_code, number_code, select_payments},
 };
 use alloy_primitives::{Address, B256, Bytes};
-use obol_core::{Amount, Reason, Refusal};
+use obol_core::{Amount, PaymentKey, Reason, Refusal};
 use rusqlite::params;
 use std::time::Duration;
 
@@ -42,6 +42,47 @@ impl Ledger {
     /// payments of the asset.
     pub async fn reserve(&self, new: NewPayment, hold: Duration) -> Result<Reservation, LedgerError> {
         self.writer.write(Op::Reserve, move |txn| reserve(txn, &new, txn.now().after(hold))).await
+    }
+}
+
+impl Ledger {
+    /// Why this verified payment could not be reserved now, without reserving it. It promises nothing
+    /// for later.
+    pub async fn objection(&self, new: NewPayment) -> Result<Option<Refusal>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                let Some(known) = txn.payment_by_key(&new.key)? else { return uncovered(txn, &new) };
+                let held = known.held_until > txn.now();
+                Ok(match known.state() {
+                    State::Released => uncovered(txn, &new)?,
+                    State::Reserved if held => Some(Reason::InFlight.into()),
+                    State::Reserved => None,
+                    State::Failed => {
+                        Some(Refusal::new(Reason::SettlementFailed, known.reason.unwrap_or_default()))
+                    }
+                    State::Due
+                    | State::Submitting
+                    | State::Submitted
+                    | State::Included
+                    | State::Settled
+                    | State::Waived => Some(Reason::AlreadyServed.into()),
+                })
+            })
+            .await
+    }
+
+    /// The payment with this key, if it was ever taken and one of the calls is the one that settles it.
+    pub async fn payment_settled_by(
+        &self,
+        key: PaymentKey,
+        calls: Vec<Bytes>,
+    ) -> Result<Option<PaymentRecord>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                let Some(known) = txn.payment_by_key(&key)? else { return Ok(None) };
+                Ok(is_settled_by(txn, known.id, &calls)?.then_some(known))
+            })
+            .await
     }
 }
 

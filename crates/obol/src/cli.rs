@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::{
-    chains::ChainsArgs, demo::DemoArgs, exit, faults::Faults, ledger::LedgerArgs, logging::Logging,
-    verifier::VerifierArgs,
+    chains::ChainsArgs, demo::DemoArgs, exit, facilitator::FacilitatorArgs, faults::Faults,
+    ledger::LedgerArgs, logging::Logging, verifier::VerifierArgs,
 };
 use clap::{Parser, Subcommand};
 
@@ -40,6 +40,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// The seller's gate: a reverse proxy that charges for each request.
     Verifier(Box<VerifierArgs>),
+    /// Verifies and settles payments for servers of others.
+    Facilitator(Box<FacilitatorArgs>),
     /// Everything on a throw-away local chain: sell, pay, settle, reconcile.
     Demo(DemoArgs),
     /// What was sold, what was paid, and whether the chain agrees.

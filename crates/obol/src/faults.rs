@@ -2,7 +2,7 @@
 //! should not have to start again to hear of the next.
 
 use crate::exit::Failure;
-use std::{env, fmt, ops::RangeInclusive, str::FromStr};
+use std::{env, fmt, ops::RangeInclusive, str::FromStr, time::Duration};
 
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<String>);
@@ -60,6 +60,15 @@ where
         .ok()
         .filter(|number| range.contains(number))
         .ok_or_else(|| format!("{text:?} is not a whole number from {} to {}", range.start(), range.end()))
+}
+
+pub(crate) fn seconds(
+    flag: &str,
+    text: &str,
+    range: RangeInclusive<u64>,
+    faults: &mut Faults,
+) -> Option<Duration> {
+    faults.sift(flag, number(text, range)).map(Duration::from_secs)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Logs go to standard error; standard output is for results.
 
 use crate::faults::Faults;
+use serde_json::{Value, json};
 use std::io::IsTerminal;
 use tracing::Subscriber;
 use tracing_subscriber::{
@@ -39,15 +40,12 @@ impl Logging {
         Self { filter: filter.to_owned(), format: format.unwrap_or(Format::Text) }
     }
 
-    pub(crate) fn filter(&self) -> &str {
-        &self.filter
-    }
-
-    pub(crate) const fn format(&self) -> &'static str {
-        match self.format {
+    pub(crate) fn shown(&self) -> [(String, Value); 2] {
+        let format = match self.format {
             Format::Text => "text",
             Format::Json => "json",
-        }
+        };
+        [("log".to_owned(), json!(self.filter)), ("log_format".to_owned(), json!(format))]
     }
 
     pub(crate) fn start(&self) {

@@ -6,14 +6,18 @@ mod cli;
 mod demo;
 mod endpoint;
 mod exit;
+mod facilitator;
 mod faults;
 mod ledger;
 mod logging;
 mod open_files;
 mod output;
+mod private_file;
 #[cfg(test)]
 mod reference;
 mod seller;
+mod serving;
+mod settling;
 mod signals;
 mod verifier;
 
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
 async fn run(command: Command, logging: Logging, faults: Faults) -> Result<(), Failure> {
     match command {
         Command::Verifier(args) => verifier::run(*args, logging, faults).await,
+        Command::Facilitator(args) => facilitator::run(*args, logging, faults).await,
         Command::Demo(args) => {
             faults.none()?;
             demo::run(args).await

@@ -1,6 +1,6 @@
 //! Tables for people, JSON for programs.
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use clap::ValueEnum;
 use std::io::Write;
 
@@ -42,6 +42,14 @@ impl Table {
         }
         text
     }
+}
+
+/// The settings in force, for `--print-config`.
+pub(crate) fn settings(shown: &serde_json::Value) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(shown)
+        .map_err(|error| Failure::failed(format!("cannot show the settings: {error}")))?;
+    print(&format!("{text}\n"));
+    Ok(())
 }
 
 /// Writes to standard output. A reader that has gone, as `head` does, is no error.

@@ -1,7 +1,7 @@
 //! The parts of `docs/` that the code dictates, compared with it. `OBOL_BLESS=1` writes them
 //! anew: `OBOL_BLESS=1 cargo test -p obol reference`.
 
-use crate::{cli::Cli, exit, ledger::COLUMNS, verifier::REQUIRED};
+use crate::{cli::Cli, exit, ledger::COLUMNS, settling::REQUIRED};
 use clap::{Arg, Command, CommandFactory};
 use obol_core::{Reason, WireVersion};
 use obol_ledger::State;
@@ -117,6 +117,11 @@ fn command(path: &[&str]) -> Command {
 fn the_page_of_the_verifier_has_each_flag_as_the_command_line_does() {
     hold("docs/verifier.md", 0, &flags(command(&["verifier"]).get_arguments()));
     hold("docs/verifier.md", 1, &flags(command(&[]).get_arguments()));
+}
+
+#[test]
+fn the_page_of_the_facilitator_has_each_flag_as_the_command_line_does() {
+    hold("docs/facilitator.md", 0, &flags(command(&["facilitator"]).get_arguments()));
 }
 
 #[test]

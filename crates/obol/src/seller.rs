@@ -4,8 +4,8 @@ use crate::{endpoint::Endpoint, exit::Failure};
 use alloy_primitives::Address;
 use obol_api::{Fault, Folder};
 use obol_core::{Asset, ChainId, Offer, Registry};
-use obol_evm::{Key, check_asset, check_chain};
-use obol_facilitator::{ChainSetup, Facilitator, GasCeilings, Timing};
+use obol_evm::{check_asset, check_chain};
+use obol_facilitator::{ChainSetup, Facilitator, Timing};
 use obol_ledger::Ledger;
 use obol_verifier::{Catalog, ForwardAuth, Gate, Limits, Parts, TrustedProxies, serve_admin, serve_gate};
 use std::{
@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 pub(crate) struct Setup {
     pub(crate) registry: Arc<Registry>,
     pub(crate) endpoints: Vec<Endpoint>,
-    pub(crate) settler: Key,
+    pub(crate) chains: Vec<ChainSetup>,
     pub(crate) ledger: Ledger,
     pub(crate) offers: PathBuf,
     pub(crate) listener: TcpListener,
@@ -29,11 +29,8 @@ pub(crate) struct Setup {
     pub(crate) trusted: TrustedProxies,
     pub(crate) forward_auth: ForwardAuth,
     pub(crate) timing: Timing,
-    pub(crate) gas: GasCeilings,
     /// The only accounts that offers may pay to; any if not given.
     pub(crate) payees: Option<HashSet<Address>>,
-    /// Wallet factories whose deployments are paid for.
-    pub(crate) factories: Vec<Address>,
     pub(crate) max_sales: usize,
     pub(crate) limits: Limits,
 }
@@ -54,23 +51,7 @@ impl Seller {
             settle_and_skew: setup.timing.settle_budget + setup.timing.clock_skew,
             payees: setup.payees,
         };
-        let chains = setup
-            .endpoints
-            .iter()
-            .map(|endpoint| ChainSetup {
-                chain: Arc::clone(&endpoint.chain),
-                rpc: endpoint.rpc.clone(),
-                settler: setup.settler.clone(),
-                gas: setup.gas,
-                factories: setup.factories.clone(),
-            })
-            .collect();
-        let settlers = setup.endpoints.iter().map(|endpoint| obol_ledger::Settler {
-            chain: endpoint.chain.id,
-            account: setup.settler.address(),
-        });
-        tokio::spawn(tell_unattended(setup.ledger.clone(), settlers.collect()));
-        let facilitator = Arc::new(Facilitator::start(&setup.ledger, chains, setup.timing));
+        let facilitator = start_facilitator(&setup.ledger, setup.chains, setup.timing);
         let catalog = Arc::new(Catalog::default());
         let gate = Gate::new(Parts {
             catalog: Arc::clone(&catalog),
@@ -107,6 +88,19 @@ impl Seller {
         let _ = self.admin.await;
         tracing::info!("stopped");
     }
+}
+
+/// Verifies and settles; says once what it finds owed that it will not settle.
+pub(crate) fn start_facilitator(
+    ledger: &Ledger,
+    chains: Vec<ChainSetup>,
+    timing: Timing,
+) -> Arc<Facilitator> {
+    let settlers = chains
+        .iter()
+        .map(|setup| obol_ledger::Settler { chain: setup.chain.id, account: setup.settler.address() });
+    tokio::spawn(tell_unattended(ledger.clone(), settlers.collect()));
+    Arc::new(Facilitator::start(ledger, chains, timing))
 }
 
 /// Says what is owed that this process will not settle: on a chain that it has no endpoint of, or
@@ -192,7 +186,7 @@ fn sellable(offers: &[Arc<Offer>], served: &HashSet<ChainId>) -> (Vec<Arc<Offer>
 
 /// Says early what would otherwise show as refused payments. Nothing waits for it: verification
 /// checks the chain's id with each read.
-async fn check_chains(endpoints: Vec<Endpoint>) {
+pub(crate) async fn check_chains(endpoints: Vec<Endpoint>) {
     for endpoint in endpoints {
         if let Err(error) = check_chain(&endpoint.rpc, endpoint.chain.id).await {
             tracing::error!(chain = %endpoint.chain.id, "{error}; offers on this chain cannot be paid now");

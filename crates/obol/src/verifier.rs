@@ -11,44 +11,41 @@ use crate::{
     seller::{Seller, Setup, process_name},
     signals,
 };
-#[cfg(test)]
-pub(crate) use args::REQUIRED;
 pub(crate) use args::VerifierArgs;
 use obol_ledger::{Clock, Ledger, Place};
 use obol_verifier::TrustedProxies;
 use settings::Settings;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
 
 pub(crate) async fn run(args: VerifierArgs, logging: Logging, faults: Faults) -> Result<(), Failure> {
     let only_shown = args.print_config;
     let settings = Settings::read(args, logging, faults)?;
     if only_shown {
-        return show(&settings);
+        return output::settings(&settings.shown());
     }
-    open_files::raise(settings.limits.connections, settings.max_requests);
-    let ledger = Ledger::open(&Place::File(&settings.ledger), Clock::System, process_name())
+    open_files::raise(settings.serving.limits.connections, settings.serving.max_requests);
+    let settling = &settings.settling;
+    let ledger = Ledger::open(&Place::File(&settling.ledger), Clock::System, process_name())
         .map_err(|error| Failure::config(format!("--ledger: {error}")))?;
     let listener = bind("--listen", settings.listen).await?;
     let admin = bind("--admin-listen", settings.admin_listen).await?;
-    tracing::info!(address = %settings.listen, settler = %settings.settler.address(), "selling");
+    tracing::info!(address = %local(&listener)?, settler = %settling.settler.address(), "selling");
     tell_forward_auth(&settings);
     let seller = Seller::start(Setup {
-        registry: settings.registry,
-        endpoints: settings.endpoints,
-        settler: settings.settler,
+        registry: Arc::clone(&settling.registry),
+        endpoints: settling.endpoints.clone(),
+        chains: settling.setups(),
         ledger,
         offers: settings.offers,
         listener,
         admin,
         trusted: TrustedProxies::new(settings.trusted),
         forward_auth: settings.forward_auth,
-        timing: settings.timing,
-        gas: settings.gas,
-        payees: (!settings.payees.is_empty()).then(|| settings.payees.into_iter().collect()),
-        factories: settings.factories,
-        max_sales: settings.max_requests,
-        limits: settings.limits,
+        timing: settling.timing,
+        payees: settling.only_payees(),
+        max_sales: settings.serving.max_requests,
+        limits: settings.serving.limits,
     })?;
     signals::stop_requested().await;
     tracing::info!("stopping: responses and settlements finish first");
@@ -68,11 +65,9 @@ fn tell_forward_auth(settings: &Settings) {
     }
 }
 
-fn show(settings: &Settings) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(&settings.shown())
-        .map_err(|error| Failure::failed(format!("cannot show the settings: {error}")))?;
-    output::print(&format!("{text}\n"));
-    Ok(())
+/// Where a listener really listens, which is told for port 0.
+pub(crate) fn local(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener.local_addr().map_err(Failure::failed)
 }
 
 pub(crate) async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {

@@ -211,6 +211,9 @@ fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
         args.into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let facilitator = |more: &str| {
+        words(&format!("facilitator --ledger {ledger} --rpc {rpc} --settler-key-file {key} {more}"))
+    };
     let cases: Vec<(Vec<String>, i32, &[&str])> = vec![
         (
             verifier(&[("--rpc", "atlantis=http://127.0.0.1:1")]),
@@ -236,6 +239,17 @@ fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
         (verifier(&[("--trusted-proxy", "0.0.0.0/0")]), 4, &["--trusted-proxy", "everybody"]),
         (verifier(&[("--stop-grace", "1m")]), 4, &["--stop-grace", "from 0 to 3600"]),
         (verifier(&[("--no-such-flag", "1")]), 2, &["--no-such-flag"]),
+        (
+            facilitator("--listen 0.0.0.0:8090"),
+            4,
+            &["--callers-file: is missing", "0.0.0.0:8090", "or listen on 127.0.0.1"],
+        ),
+        (
+            facilitator(&format!("--callers-file {notes}")),
+            4,
+            &["--callers-file", "notes.txt", "line 1 is not"],
+        ),
+        (facilitator("--max-rate 0"), 4, &["--max-rate", "from 1 to"]),
         (words("chains list --log inof"), 4, &["--log", "\"inof\" is not a level"]),
         (words("chains list --log-format xml"), 4, &["--log-format", "text nor json"]),
         (words(&format!("ledger list --ledger {nowhere}")), 4, &["--ledger", "there is no file", "nowhere"]),
@@ -522,5 +536,54 @@ async fn the_known_assets_are_held_against_a_chain() -> Result<()> {
     assert_eq!(wrong.status.code(), Some(3));
     let table = String::from_utf8_lossy(&wrong.stdout);
     ensure!(table.contains("serves eip155:84532, not eip155:8453"), "{table}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_facilitator_settles_for_a_caller_with_a_token_and_stops_when_told() -> Result<()> {
+    const TOKEN: &str = "0123456789abcdef";
+    let folder = tempfile::tempdir()?;
+    let chain = Devchain::start(Options::default()).await?;
+    let key = folder.path().join("settler.key");
+    fs::write(&key, chain.settler().key.to_string())?;
+    fs::write(folder.path().join("callers.txt"), format!("shop {TOKEN}\n"))?;
+    let child = obol()
+        .args(["facilitator", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+        .args(["--ledger", "ledger.db", "--callers-file", "callers.txt", "--settler-key-file", "settler.key"])
+        .args(["--rpc", &format!("base-sepolia={}", chain.url())])
+        .current_dir(folder.path())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = Running(child?);
+    let mut lines = BufReader::new(child.0.stderr.take().context("stderr")?).lines();
+    let mut log = String::new();
+    let address = loop {
+        let line = lines.next().with_context(|| format!("it ended: {log}"))??;
+        log.push_str(&line);
+        if let Some((_, rest)) = line.split_once("address=") {
+            break rest.split(' ').next().context("an address")?.parse()?;
+        }
+    };
+    ensure!(!log.contains(TOKEN), "{log}");
+    let requirement = obol_tests::price(chain.seller());
+    let payment = obol_tests::Buyer::of(chain.buyers()[0]).pay(&requirement);
+    let body = obol_tests::question(&payment, &requirement, obol_core::WireVersion::V2).to_string();
+    let settle = async |token: &str| {
+        let mut request = obol_tests::request(hyper::Method::POST, "/settle", body.clone());
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
+        obol_tests::fetch(address, request).await
+    };
+    assert_eq!(settle("not the token at all").await?.status, 401);
+    let settled = settle(TOKEN).await?.json()?;
+    assert_eq!(settled["success"], true, "{settled}");
+    signal(&child.0, "-TERM")?;
+    ensure!(child.0.wait()?.success());
+    let earned = obol()
+        .args(["ledger", "earnings", "--output", "json", "--ledger", "ledger.db"])
+        .current_dir(folder.path())
+        .output()?;
+    let text = String::from_utf8_lossy(&earned.stdout);
+    ensure!(text.contains("\"shop\"") && text.contains("\"10000\""), "{text}");
+    chain.stop().await;
     Ok(())
 }

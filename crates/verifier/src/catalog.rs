@@ -1,8 +1,9 @@
 //! What is sold, compiled once per load. A request takes one snapshot and keeps it.
 
-use crate::{page::Menu, posted::Challenges, trouble::Trouble};
+use crate::{page::Menu, posted::Challenges};
 use arc_swap::ArcSwapOption;
 use obol_core::{Conflict, Offer, OfferId, Registry, RequestPath, Routes};
+use obol_serve::Trouble;
 use obol_wire::ChallengeTemplate;
 use std::{collections::HashMap, sync::Arc};
 

@@ -14,7 +14,6 @@ use crate::{
     plain,
     receipts::{self, Receipts},
     sale::Sale,
-    trouble::Trouble,
     trust::{Outside, TrustedProxies},
     upstream::{UpstreamClient, is_sold},
 };
@@ -27,6 +26,7 @@ use hyper::body::Incoming;
 use obol_core::{Reason, Refusal, Registry, RequestPath, WireVersion};
 use obol_facilitator::Facilitator;
 use obol_ledger::Ledger;
+use obol_serve::Trouble;
 use obol_wire::{Claim, Money};
 use std::{
     net::IpAddr,

@@ -18,7 +18,6 @@ mod receipts;
 mod redirect;
 mod sale;
 mod server;
-mod trouble;
 mod trust;
 mod upstream;
 
@@ -26,5 +25,6 @@ pub use body::GateBody;
 pub use catalog::Catalog;
 pub use forward_auth::ForwardAuth;
 pub use gate::{Gate, Parts};
-pub use server::{Limits, serve_admin, serve_gate};
+pub use obol_serve::Limits;
+pub use server::{serve_admin, serve_gate};
 pub use trust::{Network, NetworkError, TrustedProxies};

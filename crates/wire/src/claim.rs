@@ -106,18 +106,26 @@ struct Version {
 }
 
 fn decode_v1(header: &[u8]) -> Result<Claim, Refusal> {
-    let json = encoding::open(X_PAYMENT, header)?;
-    version(&json, X_PAYMENT, WireVersion::V1)?;
-    let payload: PayloadV1 = encoding::parse(X_PAYMENT, &json)?;
+    read_v1(X_PAYMENT, &encoding::open(X_PAYMENT, header)?)
+}
+
+/// `json` is a payment of version 1; `what` names it in refusals.
+pub(crate) fn read_v1(what: &str, json: &[u8]) -> Result<Claim, Refusal> {
+    version(json, what, WireVersion::V1)?;
+    let payload: PayloadV1 = encoding::parse(what, json)?;
     scheme(&payload.scheme)?;
     let (authorization, signature) = exact(&payload.payload)?;
     Ok(Claim { terms: ClaimedTerms::V1 { network: payload.network }, authorization, signature })
 }
 
 fn decode_v2(header: &[u8]) -> Result<Claim, Refusal> {
-    let json = encoding::open(PAYMENT_SIGNATURE, header)?;
-    version(&json, PAYMENT_SIGNATURE, WireVersion::V2)?;
-    let payload: PayloadV2 = encoding::parse(PAYMENT_SIGNATURE, &json)?;
+    read_v2(PAYMENT_SIGNATURE, &encoding::open(PAYMENT_SIGNATURE, header)?)
+}
+
+/// As [`read_v1`], of version 2.
+pub(crate) fn read_v2(what: &str, json: &[u8]) -> Result<Claim, Refusal> {
+    version(json, what, WireVersion::V2)?;
+    let payload: PayloadV2 = encoding::parse(what, json)?;
     let accepted = payload.accepted;
     scheme(&accepted.scheme)?;
     let chain = accepted
@@ -145,7 +153,7 @@ fn version(json: &[u8], what: &str, wanted: WireVersion) -> Result<(), Refusal> 
     ))
 }
 
-fn scheme(scheme: &str) -> Result<(), Refusal> {
+pub(crate) fn scheme(scheme: &str) -> Result<(), Refusal> {
     if scheme == EXACT {
         return Ok(());
     }
@@ -171,25 +179,25 @@ fn exact(payload: &RawValue) -> Result<(Authorization, Bytes), Refusal> {
     Ok((authorization, signature(&exact.signature)?))
 }
 
-fn invalid(detail: String) -> Refusal {
+pub(crate) fn invalid(detail: String) -> Refusal {
     Refusal::new(Reason::InvalidPayload, detail)
 }
 
 /// What a client sent, short enough for an error.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
 /// Addresses are compared as bytes; their case carries nothing here, since the signature
 /// covers them.
-fn address(field: &str, text: &str) -> Result<Address, Refusal> {
+pub(crate) fn address(field: &str, text: &str) -> Result<Address, Refusal> {
     let hex = text.strip_prefix("0x").filter(|hex| hex.len() == 40);
     hex.and_then(|hex| hex.parse().ok()).ok_or_else(|| {
         invalid(format!("{field}: {:?} is not an address (0x and 40 hex digits)", shown(text)))
     })
 }
 
-fn atomic(field: &str, text: &str) -> Result<Amount, Refusal> {
+pub(crate) fn atomic(field: &str, text: &str) -> Result<Amount, Refusal> {
     Amount::parse_atomic(text).map_err(|_| {
         invalid(format!("{field}: {:?} is not an amount in atomic units (decimal digits)", shown(text)))
     })

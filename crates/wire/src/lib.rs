@@ -9,6 +9,7 @@ mod challenge;
 mod claim;
 mod encoding;
 mod error_body;
+mod facilitation;
 mod receipt;
 
 pub use buyer::{Offered, PaymentHeader, Sale, SaleError};
@@ -16,6 +17,7 @@ pub use challenge::{Challenge, ChallengeTemplate};
 pub use claim::{Claim, decode};
 pub use encoding::MAX_HEADER;
 pub use error_body::{ErrorBody, Money};
+pub use facilitation::{Facilitation, SettleReply, Supported, Unreadable, VerifyReply};
 pub use receipt::{Receipt, ReceiptError};
 
 /// Header names, lower case, as HTTP/2 and the `http` crate spell them.

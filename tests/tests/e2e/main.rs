@@ -7,6 +7,7 @@ mod endpoints_faults;
 mod endpoints_gas;
 mod endpoints_nonces;
 mod facilitator_dropped;
+mod facilitator_http;
 mod forward_auth;
 mod gate_browsers;
 mod gate_challenge;

@@ -11,12 +11,12 @@ use crate::{
     exit::Failure,
     ledger::{EarningView, Settled, agree},
     seller::{Seller, Setup, process_name},
-    verifier::bind,
+    verifier::{bind, local},
 };
 use obol_core::{PaymentKey, Registry, TransferMethod};
 use obol_devchain::{CHAIN, Devchain};
 use obol_evm::{Key, Rpc};
-use obol_facilitator::{GasCeilings, Timing};
+use obol_facilitator::{ChainSetup, GasCeilings, Timing};
 use obol_ledger::{Clock, Ledger, Place};
 use obol_verifier::{ForwardAuth, Limits, TrustedProxies};
 use std::{
@@ -74,7 +74,13 @@ impl Stage {
         let seller = Seller::start(Setup {
             registry: Arc::clone(&registry),
             endpoints: vec![endpoint.clone()],
-            settler: Key::from_bytes(chain.settler().key).map_err(Failure::failed)?,
+            chains: vec![ChainSetup {
+                chain: Arc::clone(&endpoint.chain),
+                rpc: endpoint.rpc.clone(),
+                settler: Key::from_bytes(chain.settler().key).map_err(Failure::failed)?,
+                gas: GasCeilings::default(),
+                factories: Vec::new(),
+            }],
             ledger: ledger.clone(),
             offers: offers.clone(),
             listener,
@@ -82,9 +88,7 @@ impl Stage {
             trusted: TrustedProxies::default(),
             forward_auth: ForwardAuth::default(),
             timing: Timing::default(),
-            gas: GasCeilings::default(),
             payees: None,
-            factories: Vec::new(),
             max_sales: 1_024,
             limits: Limits { grace: Duration::from_secs(2), ..Limits::default() },
         })?;
@@ -185,10 +189,6 @@ impl Stage {
         self.seller.stop().await;
         self.upstream.abort();
     }
-}
-
-fn local(listener: &tokio::net::TcpListener) -> Result<SocketAddr, Failure> {
-    listener.local_addr().map_err(|error| Failure::failed(format!("a listener has no address: {error}")))
 }
 
 fn write_offer(offers: &Path, upstream: SocketAddr, chain: &Devchain) -> Result<(), Failure> {

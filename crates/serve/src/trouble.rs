@@ -15,7 +15,7 @@ const CALM: Duration = Duration::from_secs(60);
 
 /// Whether something fails at the moment.
 #[derive(Debug, Default)]
-pub(crate) struct Trouble {
+pub struct Trouble {
     failing: AtomicBool,
     /// When it last failed.
     last: Mutex<Option<Instant>>,
@@ -23,12 +23,12 @@ pub(crate) struct Trouble {
 
 impl Trouble {
     /// Says it when it worked before.
-    pub(crate) fn fails(&self, say: impl FnOnce()) {
+    pub fn fails(&self, say: impl FnOnce()) {
         self.fails_at(Instant::now(), say);
     }
 
     /// Says it when it failed before, and not for a while.
-    pub(crate) fn works(&self, say: impl FnOnce()) {
+    pub fn works(&self, say: impl FnOnce()) {
         // The common case takes no lock, and reads no clock.
         if self.failing.load(Ordering::Relaxed) {
             self.works_at(Instant::now(), say);
