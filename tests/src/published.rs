@@ -56,6 +56,8 @@ pub fn client_script(packages: &Installed, script: &'static str) -> Result<Comma
     let text = match script {
         "pay-v1" => include_str!("../clients/pay-v1.mjs"),
         "pay-v2" => include_str!("../clients/pay-v2.mjs"),
+        "sell-v1" => include_str!("../clients/sell-v1.mjs"),
+        "sell-v2" => include_str!("../clients/sell-v2.mjs"),
         other => bail!("no script {other}"),
     };
     let mut node = Command::new("node");

@@ -20,6 +20,13 @@ impl PythonClient {
         part("the published x402 client from PyPI", fetch().await)
     }
 
+    /// A script that uses these packages, ready to be given its arguments.
+    pub(crate) fn script(&self, text: &str) -> Command {
+        let mut python = Command::new("python3");
+        python.args(["-s", "-c", text]).env("PYTHONPATH", &self.0);
+        python
+    }
+
     /// Pays with it; with `body` it posts.
     pub async fn pay(
         &self,
@@ -27,9 +34,7 @@ impl PythonClient {
         (shop, target): (SocketAddr, &str),
         body: Option<&str>,
     ) -> Result<Printed> {
-        let mut python = Command::new("python3");
-        python.args(["-s", "-c", SCRIPT]).env("PYTHONPATH", &self.0);
-        run(python, payer, &format!("http://{shop}{target}"), body).await
+        run(self.script(SCRIPT), payer, &format!("http://{shop}{target}"), body).await
     }
 }
 

@@ -1,8 +1,11 @@
 //! Payments that others hand in: sellers with a server of their own, who have them verified and
 //! settled here. What was settled is in the ledger, and told again to whoever asks again.
 
+mod asked;
+
 use crate::{Facilitator, Terms, settlement_calls};
 use alloy_primitives::{B256, keccak256};
+use asked::AskedFor;
 use obol_core::{OfferId, Payment, PaymentKey, Reason, Refusal, Requirement};
 use obol_ledger::{
     Delivery, Held, Inclusion, Ledger, LedgerError, Origin, Outcome, Owing, Reservation, State, held,
@@ -27,6 +30,7 @@ pub struct Counter {
     ledger: Ledger,
     /// Payments that are being settled for somebody who waits.
     busy: Arc<Mutex<HashSet<PaymentKey>>>,
+    asked: Arc<AskedFor>,
 }
 
 /// What became of a payment that was handed in.
@@ -65,7 +69,7 @@ fn lock(busy: &Mutex<HashSet<PaymentKey>>) -> std::sync::MutexGuard<'_, HashSet<
 
 impl Counter {
     pub fn new(facilitator: Arc<Facilitator>, ledger: Ledger) -> Self {
-        Self { facilitator, ledger, busy: Arc::default() }
+        Self { facilitator, ledger, busy: Arc::default(), asked: Arc::default() }
     }
 
     pub const fn facilitator(&self) -> &Arc<Facilitator> {
@@ -83,7 +87,10 @@ impl Counter {
         let new = verified.new_payment(payment, offer(caller), origin(payment, caller));
         match self.ledger.objection(new).await.map_err(unrecorded)? {
             Some(refusal) => Err(refusal),
-            None => Ok(()),
+            None => {
+                self.asked.note(payment.key());
+                Ok(())
+            }
         }
     }
 
@@ -113,12 +120,13 @@ impl Counter {
             && let Some(inclusion) = known.inclusion.filter(|_| known.state().is_paid())
             && known.delivery == Delivery::Done
         {
-            return match known.offer == offer(caller)
-                && known.payee == requirement.pay_to
-                && known.amount == requirement.amount
-            {
-                true => Ok(Settled::Included(inclusion.tx)),
-                false => Err(Reason::AlreadyServed.into()),
+            let told = known.offer == offer(caller)
+                && (known.payee, known.amount) == (requirement.pay_to, requirement.amount)
+                && !self.asked.is_ambiguous(&key);
+            return if told {
+                Ok(Settled::Included(inclusion.tx))
+            } else {
+                Err(Reason::AlreadyServed.into())
             };
         }
         let recalled = self.ledger.recall(key, calls, origin, self.hold()).await.map_err(unrecorded)?;

@@ -73,6 +73,20 @@ async fn thirty_two_questions_at_once_settle_one_payment_once() -> Result<()> {
     stage.close().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn success_is_told_again_only_while_one_request_can_be_meant() -> Result<()> {
+    let stage = FacilitatorStage::open(CounterOptions::default()).await?;
+    let (_, question) = pay(&stage, WireVersion::V2);
+    for _ in 0..2 {
+        assert_eq!(ask(&stage, "/verify", &question).await?["isValid"], true);
+    }
+    assert_eq!(ask(&stage, "/settle", &question).await?["success"], true);
+    let again = ask(&stage, "/settle", &question).await?;
+    assert_eq!(again["errorReason"], Reason::AlreadyServed.code(WireVersion::V2), "{again}");
+    assert_eq!(transfers(&stage).await?.len(), 1);
+    stage.close().await
+}
+
 /// Blocks come only when asked for, and questions wait two seconds for them.
 fn slow() -> CounterOptions {
     let mut options = CounterOptions { mining: Mining::Manual, ..CounterOptions::default() };

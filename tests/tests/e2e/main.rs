@@ -8,6 +8,7 @@ mod endpoints_gas;
 mod endpoints_nonces;
 mod facilitator_dropped;
 mod facilitator_http;
+mod facilitator_servers;
 mod forward_auth;
 mod gate_browsers;
 mod gate_challenge;
