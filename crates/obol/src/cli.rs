@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    chains::ChainsArgs, demo::DemoArgs, exit, facilitator::FacilitatorArgs, faults::Faults,
+    buy::BuyArgs, chains::ChainsArgs, demo::DemoArgs, exit, facilitator::FacilitatorArgs, faults::Faults,
     ledger::LedgerArgs, logging::Logging, verifier::VerifierArgs,
 };
 use clap::{Parser, Subcommand};
@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Verifier(Box<VerifierArgs>),
     /// Verifies and settles payments for servers of others.
     Facilitator(Box<FacilitatorArgs>),
+    /// Asks what a request costs, and pays for it.
+    Buy(BuyArgs),
     /// Everything on a throw-away local chain: sell, pay, settle, reconcile.
     Demo(DemoArgs),
     /// What was sold, what was paid, and whether the chain agrees.

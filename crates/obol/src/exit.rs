@@ -17,6 +17,9 @@ exits! {
     Differs = 3 "ledger and chain differ"
         "Ledger and chain differ, `chains check` found something wrong, or the demo's ledger does not agree.",
     Config = 4 "configuration refused" "A file or setting is not right; the message names it.",
+    TooDear = 6 "the price is above what was allowed" "The price is above `--max-amount`; nothing was paid.",
+    Unknown = 7 "a payment is out, and what became of it is not known"
+        "A payment was signed, and it is not known yet whether it was taken; the same command goes on with it.",
     Unavailable = 5 "something outside (a chain's endpoint, npm, a port) cannot be had"
         "Something outside (a chain's endpoint, npm, a port) cannot be had.",
 }
@@ -63,6 +66,14 @@ impl Failure {
 
     pub(crate) fn unavailable(message: impl fmt::Display) -> Self {
         Self::new(Exit::Unavailable, message)
+    }
+
+    pub(crate) fn too_dear(message: impl fmt::Display) -> Self {
+        Self::new(Exit::TooDear, message)
+    }
+
+    pub(crate) fn unknown(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Unknown, message)
     }
 
     pub(crate) fn report(&self) -> ExitCode {

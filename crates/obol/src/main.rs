@@ -1,5 +1,6 @@
 //! `obol`: sell HTTP services per request for stablecoins, and account for every cent.
 
+mod buy;
 mod chains;
 mod chains_file;
 mod cli;
@@ -57,6 +58,10 @@ async fn run(command: Command, logging: Logging, faults: Faults) -> Result<(), F
         Command::Ledger(args) => {
             faults.none()?;
             ledger::run(args).await
+        }
+        Command::Buy(args) => {
+            faults.none()?;
+            buy::run(args).await
         }
         Command::Chains(args) => {
             faults.none()?;

@@ -54,8 +54,13 @@ pub(crate) fn settings(shown: &serde_json::Value) -> Result<(), Failure> {
 
 /// Writes to standard output. A reader that has gone, as `head` does, is no error.
 pub(crate) fn print(text: &str) {
+    print_bytes(text.as_bytes());
+}
+
+/// As [`print`], of what need not be text.
+pub(crate) fn print_bytes(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
-    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    if let Err(error) = out.write_all(bytes).and_then(|()| out.flush())
         && error.kind() != std::io::ErrorKind::BrokenPipe
     {
         eprintln!("obol: cannot write the result: {error}");

@@ -125,6 +125,11 @@ fn the_page_of_the_facilitator_has_each_flag_as_the_command_line_does() {
 }
 
 #[test]
+fn the_page_of_buying_has_each_flag_as_the_command_line_does() {
+    hold("docs/buying.md", 0, &flags(command(&["buy", "pay"]).get_arguments()));
+}
+
+#[test]
 fn the_page_of_the_ledger_has_each_command_and_column_as_the_code_does() {
     let ledger = command(&["ledger"]);
     let mut commands = head(&["command", "what it does"]);

@@ -1,12 +1,11 @@
 //! A buyer: asks, reads the challenge, signs, asks again.
 
-use crate::exit::Failure;
-use alloy_primitives::{B256, U256};
-use obol_core::{Amount, Asset, Authorization, Payment, Registry, TransferMethod, WireVersion};
+use crate::{buy::sign, exit::Failure};
+use alloy_primitives::B256;
+use obol_core::{Amount, Registry};
 use obol_devchain::Account;
-use obol_evm::{Key, typed};
-use obol_wire::{Offered, Receipt, Sale, header};
-use std::time::{SystemTime, UNIX_EPOCH};
+use obol_evm::Key;
+use obol_wire::{Receipt, Sale, header};
 
 /// A request that was paid for.
 pub(super) struct Bought {
@@ -41,7 +40,8 @@ impl Buyer<'_> {
         let sale = Sale::parse(challenge, &body, self.registry).map_err(|error| failed(error.to_string()))?;
         let offered =
             sale.offered.first().ok_or_else(|| failed("no way to pay that obol knows".to_owned()))?;
-        let payment = self.sign(offered)?;
+        let key = Key::from_bytes(self.account.key).map_err(Failure::failed)?;
+        let payment = sign(&key, offered);
         let paid = sale.pay(offered, &payment, self.registry);
         let answer = self
             .http
@@ -69,35 +69,5 @@ impl Buyer<'_> {
             Ok(Receipt::Unsettled { reason, .. }) => Err(failed(format!("not settled: {reason}"))),
             Err(error) => Err(failed(error.to_string())),
         }
-    }
-
-    fn sign(&self, offered: &Offered) -> Result<Payment, Failure> {
-        let key = Key::from_bytes(self.account.key).map_err(Failure::failed)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let authorization = Authorization {
-            from: key.address(),
-            to: offered.pay_to,
-            value: offered.amount,
-            valid_after: U256::ZERO,
-            valid_before: U256::from(now.saturating_add(offered.max_timeout_seconds)),
-            nonce: B256::random(),
-        };
-        let asset = Asset {
-            chain: offered.chain,
-            address: offered.asset,
-            symbol: String::new(),
-            decimals: 0,
-            domain: offered.domain.clone(),
-            method: TransferMethod::Eip3009,
-        };
-        let signature = key.sign(typed::digest(&asset, &authorization)).to_bytes();
-        Ok(Payment {
-            version: WireVersion::V2,
-            chain: offered.chain,
-            asset: offered.asset,
-            method: TransferMethod::Eip3009,
-            authorization,
-            signature,
-        })
     }
 }

@@ -1,0 +1,62 @@
+//! `obol buy probe`
+
+use super::{args::ProbeArgs, choice::ways, shop::Shop};
+use crate::{
+    exit::Failure,
+    output::{self, Output, Table},
+};
+use serde_json::json;
+
+pub(super) async fn run(args: ProbeArgs) -> Result<(), Failure> {
+    let registry = args.known.registry()?;
+    let shop = Shop::new(&args.request)?;
+    let answer =
+        shop.ask(None).await.map_err(|error| Failure::unavailable(format!("{}: {error}", shop.url)))?;
+    if answer.status != 402 {
+        return match args.output {
+            Output::Json => {
+                output::print(&format!("{}\n", json!({"status": answer.status, "ways": []})));
+                Ok(())
+            }
+            Output::Table => {
+                output::print(&format!("{} answers {} without a payment.\n", shop.url, answer.status));
+                Ok(())
+            }
+        };
+    }
+    let sale = answer.sale(&registry)?;
+    let (ways, unknown) = ways(&sale, &registry);
+    match args.output {
+        Output::Json => {
+            let ways: Vec<_> = ways
+                .iter()
+                .map(|way| {
+                    json!({
+                        "chain": way.offered.chain.to_string(), "asset": way.offered.asset.to_checksum(None),
+                        "symbol": way.asset.symbol, "amount": way.offered.amount.to_string(),
+                        "price": way.offered.amount.to_decimal(way.asset.decimals),
+                        "pay_to": way.offered.pay_to.to_checksum(None),
+                        "max_timeout_seconds": way.offered.max_timeout_seconds,
+                    })
+                })
+                .collect();
+            output::print(&format!("{}\n", json!({"status": 402, "ways": ways, "refused": unknown})));
+        }
+        Output::Table => {
+            let mut table = Table::new(["PRICE", "CHAIN", "PAY TO", "ASSET"]);
+            for way in &ways {
+                table.row([
+                    way.price(),
+                    way.offered.chain.to_string(),
+                    way.offered.pay_to.to_checksum(None),
+                    way.offered.asset.to_checksum(None),
+                ]);
+            }
+            output::print(&table.render());
+            for why in unknown {
+                output::print(&format!("Not payable here: {why}.\n"));
+            }
+        }
+    }
+    Ok(())
+}

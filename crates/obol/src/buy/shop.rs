@@ -1,0 +1,129 @@
+//! Asking a seller.
+
+use super::args::RequestArgs;
+use crate::exit::Failure;
+use alloy_primitives::{B256, Keccak256};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use obol_core::Registry;
+use obol_wire::{PaymentHeader, Sale, header};
+use reqwest::{Client, Url, redirect::Policy};
+use std::{fs, io::Read, time::Duration};
+
+/// A request, to be sent as often as it takes.
+#[derive(Debug)]
+pub(super) struct Shop {
+    http: Client,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&HeaderValue> {
+        self.headers.get(name)
+    }
+
+    pub(super) const fn is_success(&self) -> bool {
+        self.status >= 200 && self.status < 300
+    }
+
+    /// The challenge of a 402.
+    pub(super) fn sale(&self, registry: &Registry) -> Result<Sale, Failure> {
+        let challenge = self.header(header::PAYMENT_REQUIRED).map(HeaderValue::as_bytes);
+        Sale::parse(challenge, &self.body, registry).map_err(Failure::failed)
+    }
+
+    /// Why it is refused, as far as the seller says.
+    pub(super) fn reason(&self) -> String {
+        let said = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
+        let said = said.as_ref().and_then(|said| said.get("reason").or_else(|| said.get("error")));
+        said.and_then(|said| said.as_str()).unwrap_or("no reason is given").to_owned()
+    }
+}
+
+impl Shop {
+    pub(super) fn new(args: &RequestArgs) -> Result<Self, Failure> {
+        let url = Url::parse(&args.url)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
+            .ok_or_else(|| Failure::config(format!("{:?} is no http:// or https:// address", args.url)))?;
+        let body = args.data.as_deref().map(data).transpose()?.unwrap_or_default();
+        let method = match (&args.method, &args.data) {
+            (Some(method), _) => Method::from_bytes(method.as_bytes())
+                .map_err(|_| Failure::config(format!("--method: {method:?} is no method")))?,
+            (None, Some(_)) => Method::POST,
+            (None, None) => Method::GET,
+        };
+        let mut headers = HeaderMap::new();
+        for text in &args.header {
+            let (name, value) = one_header(text)?;
+            headers.append(name, value);
+        }
+        let http = Client::builder()
+            // A payment goes to the address that asked for it, and to no other.
+            .redirect(Policy::none())
+            .timeout(Duration::from_secs(args.timeout))
+            .build()
+            .map_err(|error| Failure::failed(format!("cannot make requests: {error}")))?;
+        Ok(Self { http, method, url, headers, body })
+    }
+
+    /// Sends it, with a payment or without.
+    pub(super) async fn ask(&self, payment: Option<&PaymentHeader>) -> Result<Answer, reqwest::Error> {
+        let mut request =
+            self.http.request(self.method.clone(), self.url.clone()).headers(self.headers.clone());
+        if !self.body.is_empty() {
+            request = request.body(self.body.clone());
+        }
+        if let Some(payment) = payment {
+            request = request.header(payment.name, &payment.value);
+        }
+        let answer = request.send().await?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Ok(Answer { status, headers, body: answer.bytes().await? })
+    }
+
+    /// Tells requests apart: what is paid for one is not spent on another.
+    pub(super) fn fingerprint(&self) -> B256 {
+        let mut hash = Keccak256::new();
+        let parts = [self.method.as_str().as_bytes(), self.url.as_str().as_bytes(), &self.body];
+        for part in parts {
+            // Lengths keep two different requests from being one text.
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize()
+    }
+}
+
+fn data(text: &str) -> Result<Bytes, Failure> {
+    let Some(file) = text.strip_prefix('@') else { return Ok(text.to_owned().into()) };
+    let read = match file {
+        "-" => {
+            let mut all = Vec::new();
+            std::io::stdin().read_to_end(&mut all).map(|_| all)
+        }
+        file => fs::read(file),
+    };
+    read.map(Bytes::from).map_err(|error| Failure::config(format!("--data: {file} cannot be read: {error}")))
+}
+
+fn one_header(text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
+    let refused = || Failure::config(format!("--header: {text:?} is not `name: value`"));
+    let (name, value) = text.split_once(':').ok_or_else(refused)?;
+    let name: HeaderName = name.trim().parse().map_err(|_| refused())?;
+    if [header::PAYMENT_SIGNATURE, header::X_PAYMENT].contains(&name.as_str()) {
+        return Err(Failure::config(format!("--header: {name} is written by obol itself")));
+    }
+    Ok((name, value.trim().parse().map_err(|_| refused())?))
+}
