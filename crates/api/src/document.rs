@@ -78,7 +78,7 @@ pub(crate) fn read_all(text: &str, file: &Path, registry: &Registry, limits: &Li
 /// The documents of a text and the lines at which they begin. A line that begins with three
 /// hyphens ends a document whatever it is in the middle of, so that a document that is no YAML
 /// leaves the others whole.
-fn split(text: &str) -> Vec<(u32, &str)> {
+pub(crate) fn split(text: &str) -> Vec<(u32, &str)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = Vec::new();
     let (mut start, mut start_line, mut at) = (0, 1, 0);
@@ -180,7 +180,7 @@ fn kind(root: &Node, faults: &mut Faults<'_>) -> Kind {
 }
 
 /// The name that a document claims, also when the rest of it is no good, and the name's line.
-fn identity(root: &Node) -> (Option<OfferId>, Option<u32>) {
+pub(crate) fn identity(root: &Node) -> (Option<OfferId>, Option<u32>) {
     let metadata = root.get("metadata").map(|(_, metadata)| metadata);
     let Some((line, name)) = metadata.and_then(|metadata| metadata.get("name")) else { return (None, None) };
     let namespace = match metadata.and_then(|metadata| metadata.get("namespace")) {

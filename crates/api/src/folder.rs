@@ -35,6 +35,14 @@ pub struct Loaded {
     pub faults: Vec<Fault>,
 }
 
+/// An offer, and where it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub file: PathBuf,
+    pub line: u32,
+    pub offer: Arc<Offer>,
+}
+
 /// A folder of manifests: `*.yaml`, `*.yml` and `*.json`. Names that begin with a dot,
 /// subfolders and other files are passed over.
 #[derive(Debug)]
@@ -79,6 +87,27 @@ impl Folder {
         let names = folder.names()?;
         folder.refresh(names);
         Watch::begin(folder)
+    }
+
+    /// Reads the folder once: every offer in it, also those whose names are taken, and every fault.
+    pub fn read(
+        path: &Path,
+        registry: Arc<Registry>,
+        limits: Limits,
+    ) -> Result<(Vec<Found>, Vec<Fault>), io::Error> {
+        let mut folder =
+            Self { path: path.to_owned(), registry, limits, files: BTreeMap::new(), fault: None };
+        let names = folder.names()?;
+        folder.refresh(names);
+        let found = folder.files.iter().flat_map(|(name, manifests)| {
+            let file = folder.path.join(name);
+            manifests.offers.iter().map(move |sold| Found {
+                file: file.clone(),
+                line: sold.line,
+                offer: Arc::clone(&sold.offer),
+            })
+        });
+        Ok((found.collect(), folder.loaded().faults))
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -6,6 +6,7 @@ mod asset;
 mod charge;
 mod credential;
 mod document;
+mod edit;
 mod events;
 mod fault;
 mod file;
@@ -22,6 +23,7 @@ mod upstream;
 mod watch;
 
 pub use document::parse;
+pub use edit::{EditError, Removed, remove, set_paused};
 pub use fault::Fault;
-pub use folder::{Folder, Limits, Loaded};
+pub use folder::{Folder, Found, Limits, Loaded};
 pub use watch::{Closed, Watch};

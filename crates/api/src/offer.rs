@@ -17,7 +17,7 @@ pub(crate) struct Terms<'a> {
     pub(crate) folder: &'a Path,
 }
 
-const PAUSED: &str = "obol.org/paused";
+pub(crate) const PAUSED: &str = "obol.org/paused";
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 /// The description travels in a header of every challenge, and clients bound their headers.
 const MAX_DESCRIPTION: usize = 1_000;

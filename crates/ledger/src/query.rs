@@ -111,6 +111,23 @@ impl Ledger {
         self.writer.write(Op::Read, earnings).await
     }
 
+    /// Where the newest transfer for an offer is. Reads in proportion to what the ledger holds.
+    pub async fn last_inclusion(&self, offer: OfferId) -> Result<Option<Inclusion>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                let newest = txn.payments(
+                    select_payments!(
+                        "offer_namespace = ?1 AND offer_name = ?2 AND ",
+                        paid!(),
+                        " ORDER BY block_time DESC LIMIT 1"
+                    ),
+                    params![offer.namespace, offer.name],
+                )?;
+                Ok(newest.into_iter().next().and_then(|record| record.inclusion))
+            })
+            .await
+    }
+
     /// The chains that have payments here.
     pub async fn chains(&self) -> Result<Vec<ChainId>, LedgerError> {
         self.writer.write(Op::Read, chains).await

@@ -2,7 +2,7 @@
 
 use crate::{
     buy::BuyArgs, chains::ChainsArgs, demo::DemoArgs, exit, facilitator::FacilitatorArgs, faults::Faults,
-    ledger::LedgerArgs, logging::Logging, verifier::VerifierArgs,
+    ledger::LedgerArgs, logging::Logging, sell::SellArgs, verifier::VerifierArgs,
 };
 use clap::{Parser, Subcommand};
 
@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Verifier(Box<VerifierArgs>),
     /// Verifies and settles payments for servers of others.
     Facilitator(Box<FacilitatorArgs>),
+    /// Writes and looks after the offers of a folder that a verifier sells.
+    Sell(SellArgs),
     /// Asks what a request costs, and pays for it.
     Buy(BuyArgs),
     /// Everything on a throw-away local chain: sell, pay, settle, reconcile.

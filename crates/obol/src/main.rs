@@ -16,6 +16,7 @@ mod output;
 mod private_file;
 #[cfg(test)]
 mod reference;
+mod sell;
 mod seller;
 mod serving;
 mod settling;
@@ -58,6 +59,10 @@ async fn run(command: Command, logging: Logging, faults: Faults) -> Result<(), F
         Command::Ledger(args) => {
             faults.none()?;
             ledger::run(args).await
+        }
+        Command::Sell(args) => {
+            faults.none()?;
+            sell::run(args).await
         }
         Command::Buy(args) => {
             faults.none()?;
