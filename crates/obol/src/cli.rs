@@ -1,8 +1,17 @@
 //! The command line.
 
 use crate::{
-    buy::BuyArgs, chains::ChainsArgs, demo::DemoArgs, exit, facilitator::FacilitatorArgs, faults::Faults,
-    ledger::LedgerArgs, logging::Logging, sell::SellArgs, verifier::VerifierArgs,
+    buy::BuyArgs,
+    chains::ChainsArgs,
+    demo::DemoArgs,
+    exit,
+    facilitator::FacilitatorArgs,
+    faults::Faults,
+    ledger::LedgerArgs,
+    logging::Logging,
+    sell::SellArgs,
+    shell::{CompletionsArgs, ManArgs},
+    verifier::VerifierArgs,
 };
 use clap::{Parser, Subcommand};
 
@@ -52,6 +61,10 @@ pub(crate) enum Command {
     Ledger(LedgerArgs),
     /// Known chains and assets, and whether an endpoint agrees with them.
     Chains(ChainsArgs),
+    /// Prints what completes obol's command line in a shell.
+    Completions(CompletionsArgs),
+    /// Writes obol's manual pages.
+    Man(ManArgs),
 }
 
 impl Cli {

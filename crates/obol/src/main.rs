@@ -20,6 +20,7 @@ mod sell;
 mod seller;
 mod serving;
 mod settling;
+mod shell;
 mod signals;
 mod verifier;
 
@@ -68,6 +69,11 @@ async fn run(command: Command, logging: Logging, faults: Faults) -> Result<(), F
             faults.none()?;
             buy::run(args).await
         }
+        Command::Completions(args) => {
+            shell::completions(&args);
+            Ok(())
+        }
+        Command::Man(args) => shell::man(&args),
         Command::Chains(args) => {
             faults.none()?;
             chains::run(args).await

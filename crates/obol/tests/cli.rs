@@ -587,3 +587,27 @@ async fn a_facilitator_settles_for_a_caller_with_a_token_and_stops_when_told() -
     chain.stop().await;
     Ok(())
 }
+
+#[test]
+fn shells_and_manuals_know_every_command() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell])?;
+        let script = String::from_utf8(output.stdout)?;
+        for word in ["verifier", "facilitator", "max-amount", "print-config"] {
+            ensure!(script.contains(word), "{shell}: no {word}");
+        }
+    }
+    let pages = folder.path().join("man1");
+    let output = run(&["man", pages.to_str().context("UTF-8")?])?;
+    ensure!(output.status.success(), "{output:?}");
+    for (page, says) in [
+        ("obol.1", "obol\\-sell"),
+        ("obol-sell-http.1", "per\\-request"),
+        ("obol-verifier.1", "settler\\-key\\-file"),
+    ] {
+        let text = fs::read_to_string(pages.join(page)).with_context(|| page.to_owned())?;
+        ensure!(text.starts_with(".ie") && text.contains(says), "{page}: no {says:?}: {text}");
+    }
+    Ok(())
+}
