@@ -79,18 +79,23 @@ fn responses(mut answer: &[u8], without_body: bool) -> Result<Vec<RawResponse>> 
     Ok(responses)
 }
 
-/// `rest` is all that came after the head: a chunked body is taken to be that, as it came.
+/// `rest` is all that came after the head: a chunked body is taken to be that, as it came, and so
+/// is one that only the connection's end delimits.
 fn length(head: &str, rest: usize) -> Result<usize> {
+    let mut closes = false;
     for line in head.lines() {
         match line.split_once(':') {
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
                 return Ok(value.trim().parse()?);
             }
             Some((name, _)) if name.eq_ignore_ascii_case("transfer-encoding") => return Ok(rest),
+            Some((name, value)) if name.eq_ignore_ascii_case("connection") => {
+                closes = value.trim().eq_ignore_ascii_case("close");
+            }
             _ => {}
         }
     }
-    Ok(0)
+    Ok(if closes { rest } else { 0 })
 }
 
 fn shown(bytes: &[u8]) -> String {

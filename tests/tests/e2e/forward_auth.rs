@@ -23,7 +23,7 @@ const RENDER: &str = "/verify/refusal";
 
 const DESCRIBED: [&str; 4] = ["x-forwarded-uri", "x-forwarded-method", "x-forwarded-host", "x-forwarded-for"];
 
-fn behind_a_proxy() -> Result<ShopOptions> {
+pub(crate) fn behind_a_proxy() -> Result<ShopOptions> {
     let trusted = TrustedProxies::new(vec!["127.0.0.1".parse()?]);
     Ok(ShopOptions { trusted, ..ShopOptions::default() })
 }
@@ -302,14 +302,14 @@ async fn a_proxy_is_told_the_upstreams_credential_only_where_the_seller_says_so(
 }
 
 /// Blocks come only when asked for, and questions wait two seconds for them.
-async fn slow_shop() -> Result<(Shop, Upstream)> {
+pub(crate) async fn slow_shop() -> Result<(Shop, Upstream)> {
     let mut options = ShopOptions { mining: Mining::Manual, ..behind_a_proxy()? };
     options.seller.timing.settle_budget = Duration::from_secs(2);
     options.seller.timing.stuck = Duration::from_secs(600);
     shop(options).await
 }
 
-async fn mined(shop: &Shop) -> Result<()> {
+pub(crate) async fn mined(shop: &Shop) -> Result<()> {
     until("all is settled", async || {
         shop.chain.mine(1).await?;
         Ok(shop.ledger.owed(obol_devchain::CHAIN).await?.is_empty().then_some(()))

@@ -9,12 +9,12 @@ use obol_tests::{
 };
 use std::{net::SocketAddr, time::Duration};
 
-const AT: &str = "/services/demo-hello/";
+pub(crate) const AT: &str = "/services/demo-hello/";
 
-const BODY: &str = r#"{"model":"small","messages":[{"role":"user","content":"Grüße"}]}"#;
+pub(crate) const BODY: &str = r#"{"model":"small","messages":[{"role":"user","content":"Grüße"}]}"#;
 
 /// Answers with what it was sent.
-async fn echo() -> Result<Upstream> {
+pub(crate) async fn echo() -> Result<Upstream> {
     Ok(Upstream::start(|request| async move {
         let method = request.method().clone();
         let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -24,7 +24,13 @@ async fn echo() -> Result<Upstream> {
 }
 
 /// Served, for a transaction that the chain has, with nothing of the payment seen behind the gate.
-async fn check(shop: &Shop, upstream: &Upstream, printed: Printed, body: &str, network: &str) -> Result<()> {
+pub(crate) async fn check(
+    shop: &Shop,
+    upstream: &Upstream,
+    printed: Printed,
+    body: &str,
+    network: &str,
+) -> Result<()> {
     assert_eq!(printed.error, None);
     assert_eq!((printed.status, printed.body.as_deref()), (Some(200), Some(body)));
     let receipt = printed.receipt.context("no receipt")?;

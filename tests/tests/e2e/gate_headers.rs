@@ -23,7 +23,44 @@ const AT: &str = "/services/demo-hello";
 const FROM_THE_GATE: [&str; 5] =
     ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-payment-payer"];
 
-fn with<B>(mut request: Request<B>, headers: &[(&'static str, &'static str)]) -> Request<B> {
+/// Headers that are the gate's to set, or that say who asks or what is asked for.
+pub(crate) const FORGED: [&str; 33] = [
+    "X-Payment-Payer",
+    "X_Payment_Payer",
+    "x.payment.payer",
+    "X-Payment_Payer",
+    "X-Payment-Verified",
+    "X-Payment-Settled",
+    "X_PAYMENT",
+    "Payment_Signature",
+    "PAYMENT-RESPONSE",
+    "X-Payment-Response",
+    "Payment-Required",
+    "X-Verified-Wallet",
+    "x_verified_wallet",
+    "Sign-In-With-X",
+    "Forwarded",
+    "X-Forwarded-For",
+    "X_Forwarded_For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Port",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Uri",
+    "X-Forwarded-Method",
+    "X-Forwarded-Server",
+    "X-Original-URL",
+    "X-Original-URI",
+    "X-Rewrite-URL",
+    "X-HTTP-Method-Override",
+    "X-Real-IP",
+    "X-Obol-Job",
+    "X_Obol_Job",
+    "Origin",
+    "Sec-Fetch-Site",
+];
+
+pub(crate) fn with<B>(mut request: Request<B>, headers: &[(&'static str, &'static str)]) -> Request<B> {
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
         request.headers_mut().append(name, HeaderValue::from_static(value));
@@ -56,42 +93,7 @@ async fn forged_identity_never_arrives_in_any_spelling_and_the_true_payer_does()
     let shop = Shop::open(ShopOptions::default()).await?;
     let upstream = Upstream::hello().await?;
     shop.sell(AT, &upstream)?;
-    let forged = [
-        "X-Payment-Payer",
-        "X_Payment_Payer",
-        "x.payment.payer",
-        "X-Payment_Payer",
-        "X-Payment-Verified",
-        "X-Payment-Settled",
-        "X_PAYMENT",
-        "Payment_Signature",
-        "PAYMENT-RESPONSE",
-        "X-Payment-Response",
-        "Payment-Required",
-        "X-Verified-Wallet",
-        "x_verified_wallet",
-        "Sign-In-With-X",
-        "Forwarded",
-        "X-Forwarded-For",
-        "X_Forwarded_For",
-        "X-Forwarded-Host",
-        "X-Forwarded-Proto",
-        "X-Forwarded-Port",
-        "X-Forwarded-Prefix",
-        "X-Forwarded-Uri",
-        "X-Forwarded-Method",
-        "X-Forwarded-Server",
-        "X-Original-URL",
-        "X-Original-URI",
-        "X-Rewrite-URL",
-        "X-HTTP-Method-Override",
-        "X-Real-IP",
-        "X-Obol-Job",
-        "X_Obol_Job",
-        "Origin",
-        "Sec-Fetch-Site",
-    ];
-    let mut headers: Vec<_> = forged.iter().map(|name| (*name, "forged")).collect();
+    let mut headers: Vec<_> = FORGED.iter().map(|name| (*name, "forged")).collect();
     headers.extend([("X-Mine", "one"), ("X-Mine", "two"), ("Cookie", "a=b")]);
     let (answered, heard) = sold(&shop, &upstream, &headers).await?;
     assert_eq!(answered.status, StatusCode::OK);

@@ -6,7 +6,7 @@ use obol_core::{Amount, Offer, WireVersion};
 use obol_tests::{Buyer, Customer, Shop, ShopOptions, Upstream, fetch, get, paid, raw, request};
 
 pub(crate) const PAID: &str = "/services/paid";
-const DEEP: &str = "/services/paid/premium/model";
+pub(crate) const DEEP: &str = "/services/paid/premium/model";
 const NEAR: &str = "/services/paid2";
 
 /// Three offers on one upstream, which tells them apart by its own paths.
@@ -195,6 +195,21 @@ async fn no_method_reaches_the_upstream_unpaid() -> Result<()> {
     shop.close().await
 }
 
+/// What follows [`PAID`] in spellings of the dear offer's path, or nearly.
+pub(crate) const NESTED: &[(&str, u16)] = &[
+    ("/premium/model", 402),
+    ("/premium/model/", 402),
+    ("/premium/%6dodel", 402),
+    ("/%70remium/model/x", 402),
+    ("/Premium/model", 404),
+    ("/premium/MODEL", 404),
+    ("/premium//model", 400),
+    ("/premium/./model", 400),
+    ("/x/../premium/model", 400),
+    ("/premium%2Fmodel", 400),
+    ("/premium;/model", 400),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_for_a_cheap_offer_buys_nothing_of_a_dear_one_nested_in_it() -> Result<()> {
     let shop = Shop::open(ShopOptions::default()).await?;
@@ -202,19 +217,7 @@ async fn a_payment_for_a_cheap_offer_buys_nothing_of_a_dear_one_nested_in_it() -
     shop.publish(&offers(&shop, &upstream))?;
     let customer = Customer::new(Buyer::of(shop.chain.buyers()[0]), shop.address, WireVersion::V2);
     let cheap = customer.challenge(PAID).await?;
-    for (rest, expected) in [
-        ("/premium/model", 402),
-        ("/premium/model/", 402),
-        ("/premium/%6dodel", 402),
-        ("/%70remium/model/x", 402),
-        ("/Premium/model", 404),
-        ("/premium/MODEL", 404),
-        ("/premium//model", 400),
-        ("/premium/./model", 400),
-        ("/x/../premium/model", 400),
-        ("/premium%2Fmodel", 400),
-        ("/premium;/model", 400),
-    ] {
+    for &(rest, expected) in NESTED {
         let (_, header) = customer.pay(&cheap)?;
         let answered = fetch(shop.address, paid(get(&format!("{PAID}{rest}")), &header)).await?;
         assert_eq!(answered.status.as_u16(), expected, "{rest}");

@@ -26,6 +26,7 @@ mod gate_streams;
 mod gate_upstreams;
 mod lease;
 mod lease_processes;
+mod proxies;
 mod reorgs;
 mod settlement;
 mod settlement_strangers;

@@ -60,7 +60,9 @@ impl Gate {
             }
         };
         let origin = request.headers().get(header::ORIGIN).cloned();
-        at_once(exposed(response, origin.as_ref()))
+        let response = exposed(response, origin.as_ref());
+        // nginx would keep the whole body on disk before it asks, if it were not to pass it on.
+        drained(request, response)
     }
 
     /// A settled payment's receipt.
