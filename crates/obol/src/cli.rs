@@ -2,7 +2,7 @@
 
 use crate::{
     chains::ChainsArgs, demo::DemoArgs, exit, faults::Faults, ledger::LedgerArgs, logging::Logging,
-    verifier::VerifierArgs,
+    verifier::VerifierArgs, wallet::WalletArgs,
 };
 use clap::{Parser, Subcommand};
 
@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Ledger(LedgerArgs),
     /// Known chains and assets, and whether an endpoint agrees with them.
     Chains(ChainsArgs),
+    /// Keys on disk, encrypted under a password, and what their accounts hold.
+    Wallet(Box<WalletArgs>),
 }
 
 impl Cli {

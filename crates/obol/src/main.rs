@@ -11,11 +11,14 @@ mod ledger;
 mod logging;
 mod open_files;
 mod output;
+mod password;
 #[cfg(test)]
 mod reference;
+mod secret_file;
 mod seller;
 mod signals;
 mod verifier;
+mod wallet;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -56,6 +59,10 @@ async fn run(command: Command, logging: Logging, faults: Faults) -> Result<(), F
         Command::Chains(args) => {
             faults.none()?;
             chains::run(args).await
+        }
+        Command::Wallet(args) => {
+            faults.none()?;
+            wallet::run(*args).await
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     exit::Failure,
     faults::{Faults, number, words},
     logging::Logging,
+    secret_file,
 };
 use alloy_primitives::Address;
 use obol_core::Registry;
@@ -19,7 +20,6 @@ use std::{
     io,
     net::SocketAddr,
     ops::RangeInclusive,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -240,14 +240,8 @@ fn key_file(path: Option<&Path>) -> Result<Key, String> {
     const FORM: &str = "it holds a private key as 64 hex digits, with or without 0x";
     let path = path.ok_or_else(|| format!("is missing: name the settler's key file; {FORM}"))?;
     let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| {
+    let text = secret_file::read("the settler's key", path).map_err(|error| {
         format!("{shown} cannot be read: {error}; make it readable for the verifier's user; {FORM}")
     })?;
-    if let Ok(about) = fs::metadata(path)
-        && about.is_file()
-        && about.permissions().mode() & 0o077 != 0
-    {
-        tracing::warn!("the settler's key can be read by other users of this machine: chmod 600 {shown}");
-    }
     text.parse().map_err(|error: obol_evm::KeyError| format!("the key in {shown} is {error}; {FORM}"))
 }
