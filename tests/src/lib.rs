@@ -3,6 +3,7 @@
 
 mod agreement;
 mod buyer;
+mod cast;
 pub mod contracts;
 mod customer;
 mod payment_stage;
@@ -20,6 +21,7 @@ mod wait;
 
 pub use agreement::{Agreement, assert_ledger_equals_chain};
 pub use buyer::Buyer;
+pub use cast::Cast;
 pub use customer::{Answered, Customer, fetch, fetch_after, get, paid, request, requirement, send};
 pub use payment_stage::PaymentStage;
 pub use published::{Printed, PrintedReceipt, client_script, npm_clients, run_script};

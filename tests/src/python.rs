@@ -11,6 +11,8 @@ const REQUIREMENTS: &str = include_str!("../clients/requirements.txt");
 
 const SCRIPT: &str = include_str!("../clients/pay.py");
 
+const KEYSTORE: &str = include_str!("../clients/keystore.py");
+
 /// The folder with the published Python client's packages.
 #[derive(Clone, Debug)]
 pub struct PythonClient(PathBuf);
@@ -18,6 +20,15 @@ pub struct PythonClient(PathBuf);
 impl PythonClient {
     pub async fn fetched() -> Result<Option<Self>> {
         part("the published x402 client from PyPI", fetch().await)
+    }
+
+    /// Runs `clients/keystore.py`: eth-account, which keeps keys in files, comes with the client.
+    pub async fn keystore(&self, args: &[&str]) -> Result<String> {
+        let mut python = Command::new("python3");
+        python.args(["-s", "-c", KEYSTORE]).args(args).env("PYTHONPATH", &self.0).kill_on_drop(true);
+        let output = python.output().await.context("python3")?;
+        ensure!(output.status.success(), "eth-account: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// Pays with it; with `body` it posts.

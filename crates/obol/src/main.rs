@@ -17,6 +17,7 @@ mod reference;
 mod secret_file;
 mod seller;
 mod signals;
+mod terminal;
 mod verifier;
 mod wallet;
 

@@ -1,9 +1,13 @@
 //! A password is read from a file, the environment or the terminal, and never from the command
 //! line, which every user of the machine can see.
 
-use crate::{exit::Failure, secret_file};
+use crate::{
+    exit::Failure,
+    secret_file,
+    terminal::{self, Unasked},
+};
 use obol_keystore::Password;
-use std::{env, io, path::Path};
+use std::{env, path::Path};
 use zeroize::Zeroizing;
 
 /// Where a password may come from: the file first, then the variable, then the terminal.
@@ -16,6 +20,14 @@ pub(crate) struct PasswordSource<'a> {
     pub(crate) variable: &'static str,
 }
 
+/// A password that was given and cannot be one.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    /// The flag or the variable.
+    pub(crate) setting: &'static str,
+    pub(crate) why: String,
+}
+
 /// What is asked of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prompt {
@@ -26,60 +38,57 @@ pub(crate) enum Prompt {
 
 impl PasswordSource<'_> {
     pub(crate) fn read(&self, prompt: Prompt) -> Result<Password, Failure> {
-        match self.given().map_err(Failure::config)? {
-            Some(password) => Ok(password),
-            None => self.ask(prompt).map_err(Failure::config),
+        match self.given() {
+            Ok(Some(password)) => Ok(password),
+            Ok(None) => self.ask(prompt).map_err(Failure::config),
+            Err(Unusable { setting, why }) => Err(Failure::config(format!("{setting}: {why}"))),
         }
     }
 
-    /// What was given without asking anybody.
-    fn given(&self) -> Result<Option<Password>, String> {
-        let Self { flag, variable, .. } = self;
+    /// What was given, without asking anybody.
+    pub(crate) fn given(&self) -> Result<Option<Password>, Unusable> {
+        let Self { flag, variable, .. } = *self;
         if let Some(path) = self.file {
             let shown = path.display();
+            let unusable = |why| Unusable { setting: flag, why };
             let text = secret_file::read("the password", path).map_err(|error| {
-                format!("{flag}: {shown} cannot be read: {error}; name a file with the password alone")
+                unusable(format!("{shown} cannot be read: {error}; name a file with the password alone"))
             })?;
-            let password = Password::new(without_newline(text));
-            return password.map(Some).map_err(|error| format!("{flag}: {shown}: {error}; choose one"));
+            return Password::new(without_newline(text))
+                .map(Some)
+                .map_err(|error| unusable(format!("{shown}: {error}; choose one")));
         }
+        let unusable = |why| Unusable { setting: variable, why };
         match env::var(variable) {
             Ok(text) => Password::new(Zeroizing::new(text))
                 .map(Some)
-                .map_err(|error| format!("{variable}: {error}; choose one, or unset it to be asked")),
+                .map_err(|error| unusable(format!("{error}; choose one, or unset it"))),
             Err(env::VarError::NotPresent) => Ok(None),
             Err(env::VarError::NotUnicode(_)) => {
-                Err(format!("{variable} is not UTF-8; give the password in a file, as {flag}"))
+                Err(unusable(format!("it is not UTF-8; give the password in a file, as {flag}")))
             }
         }
     }
 
     fn ask(&self, prompt: Prompt) -> Result<Password, String> {
         let Self { what, flag, variable, .. } = self;
-        let prompted = |words: &str| {
-            rpassword::prompt_password(format!("{words}: ")).map(Zeroizing::new).map_err(|error| {
-                match error.kind() {
-                    io::ErrorKind::Interrupted => "stopped; nothing was done".to_owned(),
-                    _ => format!(
-                        "{what} is needed, and there is no terminal to ask on; give it as {flag} <FILE> or in {variable}"
-                    ),
-                }
+        let typed = |words: &str| {
+            terminal::ask(words).map_err(|error| match error {
+                Unasked::NoTerminal => format!(
+                    "{what} is needed, and there is no terminal to ask on; give it as {flag} <FILE> or in {variable}"
+                ),
+                other => format!("{what} was not read: {other}; nothing was done"),
             })
         };
-        let password = Password::new(prompted(&capitalized(what))?)
-            .map_err(|error| format!("{error}; start again and choose one"))?;
+        let password =
+            Password::new(typed(what)?).map_err(|error| format!("{error}; start again and choose one"))?;
         match prompt {
-            Prompt::Twice if Password::new(prompted("Again")?).as_ref() != Ok(&password) => {
+            Prompt::Twice if Password::new(typed("again")?).as_ref() != Ok(&password) => {
                 Err("the two passwords differ; start again".to_owned())
             }
             _ => Ok(password),
         }
     }
-}
-
-fn capitalized(words: &str) -> String {
-    let mut letters = words.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// Editors and `echo` end a file with one that nobody means.

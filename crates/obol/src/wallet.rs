@@ -58,19 +58,25 @@ struct New {
 }
 
 #[derive(Args, Debug)]
-#[group(id = "source", required = true, args = ["key_file", "keystore"])]
 struct Import {
     #[command(flatten)]
     new: New,
+    #[command(flatten)]
+    from: Source,
+    /// File with that keystore's password; else OBOL_KEYSTORE_PASSWORD, else it is asked for.
+    #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
+    keystore_password_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Source {
     /// File with the private key as 64 hex digits; - for standard input.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Keystore file of another program.
     #[arg(long, value_name = "FILE")]
     keystore: Option<PathBuf>,
-    /// File with that keystore's password; else OBOL_KEYSTORE_PASSWORD, else it is asked for.
-    #[arg(long, value_name = "FILE", conflicts_with = "key_file")]
-    keystore_password_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

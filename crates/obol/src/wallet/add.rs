@@ -16,7 +16,7 @@ pub(super) fn new(args: &New) -> Result<(), Failure> {
 
 pub(super) fn import(args: &Import) -> Result<(), Failure> {
     let place = Place::vacant(&args.new)?;
-    let secret = match (&args.key_file, &args.keystore) {
+    let secret = match (&args.from.key_file, &args.from.keystore) {
         (Some(file), _) => bare(file)?,
         (None, Some(file)) => another(file, args.keystore_password_file.as_deref())?,
         (None, None) => return Err(Failure::config("name the key as --key-file or --keystore")),
