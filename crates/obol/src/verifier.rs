@@ -2,6 +2,7 @@
 
 mod args;
 mod settings;
+mod settler;
 
 use crate::{
     exit::Failure,

@@ -1,13 +1,12 @@
 //! What was typed, as it is meant. Every fault is found before the first is told.
 
-use super::args::VerifierArgs;
+use super::{args::VerifierArgs, settler};
 use crate::{
     chains_file,
     endpoint::{self, Endpoint},
     exit::Failure,
     faults::{Faults, number, words},
     logging::Logging,
-    secret_file,
 };
 use alloy_primitives::Address;
 use obol_core::Registry;
@@ -35,6 +34,7 @@ pub(super) struct Settings {
     pub(super) registry: Arc<Registry>,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) settler_key_file: PathBuf,
+    pub(super) settler_password_file: Option<PathBuf>,
     pub(super) settler: Key,
     pub(super) trusted: Vec<Network>,
     pub(super) forward_auth: ForwardAuth,
@@ -72,6 +72,7 @@ impl Settings {
             "ledger": self.ledger,
             "rpc": rpc,
             "settler_key_file": self.settler_key_file,
+            "settler_password_file": self.settler_password_file,
             "settler": self.settler.address().to_checksum(None),
             "chains": self.chains,
             "trusted_proxy": self.trusted.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -115,7 +116,7 @@ fn sift(args: VerifierArgs, logging: Logging, faults: &mut Faults) -> Option<Set
     if words(&args.rpc).next().is_none() {
         faults.add("--rpc", format!("is missing: write {}", endpoint::EXAMPLE));
     }
-    let settler = faults.sift("--settler-key-file", key_file(args.settler_key_file.as_deref()));
+    let settler = settler::key(&args, faults);
     let trusted = faults.sift_each("--trusted-proxy", &args.trusted_proxy, str::parse);
     let payees = faults.sift_each("--allow-payee", &args.allow_payee, account);
     let factories = faults.sift_each("--allow-factory", &args.allow_factory, account);
@@ -131,6 +132,7 @@ fn sift(args: VerifierArgs, logging: Logging, faults: &mut Faults) -> Option<Set
         chains: args.chains,
         registry: Arc::new(registry),
         endpoints,
+        settler_password_file: args.settler_password_file,
         settler: settler?,
         settler_key_file: args.settler_key_file?,
         trusted,
@@ -233,15 +235,4 @@ fn ledger_file(path: Option<&Path>) -> Result<PathBuf, String> {
         }
         _ => Ok(path.to_owned()),
     }
-}
-
-/// Never quotes the file.
-fn key_file(path: Option<&Path>) -> Result<Key, String> {
-    const FORM: &str = "it holds a private key as 64 hex digits, with or without 0x";
-    let path = path.ok_or_else(|| format!("is missing: name the settler's key file; {FORM}"))?;
-    let shown = path.display();
-    let text = secret_file::read("the settler's key", path).map_err(|error| {
-        format!("{shown} cannot be read: {error}; make it readable for the verifier's user; {FORM}")
-    })?;
-    text.parse().map_err(|error: obol_evm::KeyError| format!("the key in {shown} is {error}; {FORM}"))
 }

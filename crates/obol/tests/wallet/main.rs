@@ -7,3 +7,4 @@ mod commands;
 mod home;
 mod passwords;
 mod programs;
+mod settler;
