@@ -26,4 +26,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "manifests", run: targets::money::manifests, seeds: seeds::manifests },
     Target { name: "signatures", run: targets::chain::signatures, seeds: seeds::signatures },
     Target { name: "events", run: targets::chain::events, seeds: seeds::events },
+    Target { name: "keystores", run: targets::keys::keystores, seeds: seeds::keystores },
 ];

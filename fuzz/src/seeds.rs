@@ -162,3 +162,12 @@ pub fn events() -> Vec<Vec<u8>> {
         vec![5, 1, 1, 3, 0, 1, 2, 5, 130, 1, 0, 7, 130, 1, 2, 5],
     ]
 }
+
+pub fn keystores() -> Vec<Vec<u8>> {
+    lines(&[
+        include_str!("../../crates/keystore/testdata/wiki-pbkdf2.json"),
+        include_str!("../../crates/keystore/testdata/wiki-scrypt.json"),
+        include_str!("../../crates/keystore/testdata/cast.json"),
+        include_str!("../../crates/keystore/testdata/eth-account.json"),
+    ])
+}

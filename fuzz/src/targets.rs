@@ -1,4 +1,5 @@
 pub mod chain;
+pub mod keys;
 pub mod money;
 pub mod routing;
 pub mod wire;

@@ -1,11 +1,14 @@
 use crate::{Answered, Buyer, SellerOptions, fetch, price, request, till};
 use alloy_primitives::Address;
 use anyhow::Result;
-use hyper::{Method, header};
+use hyper::{
+    Method,
+    header::{self, HeaderValue},
+};
 use obol_core::{Payment, Registry, Requirement, WireVersion};
 use obol_devchain::{Devchain, Mining, Options};
 use obol_facilitator::{Counter, Facilitator};
-use obol_facilitator_server::{Allowed, Callers, Rate, Server, ServerParts, serve_facilitator};
+use obol_facilitator_server::{Callers, Rate, Server, ServerParts, serve_facilitator};
 use obol_ledger::{Clock, Ledger, Place};
 use obol_serve::Limits;
 use serde_json::{Value, json};
@@ -59,11 +62,10 @@ impl FacilitatorStage {
         let setup = till::setup(&chain, options.rpc.as_deref(), &options.seller)?;
         let facilitator = Arc::new(Facilitator::start(&ledger, vec![setup], options.seller.timing));
         let server = Server::new(ServerParts {
-            counter: Counter::new(Arc::clone(&facilitator), ledger.clone()),
+            counter: Counter::new(Arc::clone(&facilitator), ledger.clone(), options.payees),
             registry: Arc::new(Registry::built_in()),
             callers: options.callers,
             rate: Rate::per_second(options.rate),
-            allowed: Allowed { payees: options.payees },
             max_requests: 1_000,
         });
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -89,6 +91,7 @@ impl FacilitatorStage {
 
     pub async fn post_as(&self, at: &str, body: String, token: Option<&str>) -> Result<Answered> {
         let mut request = request(Method::POST, at, body);
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(token) = token {
             request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse()?);
         }

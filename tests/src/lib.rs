@@ -3,6 +3,7 @@
 
 mod agreement;
 mod buyer;
+mod cast;
 pub mod contracts;
 mod counter;
 mod customer;
@@ -23,6 +24,7 @@ mod wait;
 
 pub use agreement::{Agreement, assert_ledger_equals_chain};
 pub use buyer::Buyer;
+pub use cast::Cast;
 pub use counter::{CounterOptions, FacilitatorStage, question};
 pub use customer::{Answered, Customer, fetch, fetch_after, get, paid, request, requirement, send};
 pub use payment_stage::PaymentStage;

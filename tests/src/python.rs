@@ -11,6 +11,8 @@ const REQUIREMENTS: &str = include_str!("../clients/requirements.txt");
 
 const SCRIPT: &str = include_str!("../clients/pay.py");
 
+const KEYSTORE: &str = include_str!("../clients/keystore.py");
+
 /// The folder with the published Python client's packages.
 #[derive(Clone, Debug)]
 pub struct PythonClient(PathBuf);
@@ -25,6 +27,13 @@ impl PythonClient {
         let mut python = Command::new("python3");
         python.args(["-s", "-c", text]).env("PYTHONPATH", &self.0);
         python
+    }
+
+    /// Runs `clients/keystore.py`: eth-account, which keeps keys in files, comes with the client.
+    pub async fn keystore(&self, args: &[&str]) -> Result<String> {
+        let output = self.script(KEYSTORE).args(args).kill_on_drop(true).output().await.context("python3")?;
+        ensure!(output.status.success(), "eth-account: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// Pays with it; with `body` it posts.

@@ -120,6 +120,7 @@ no_mutation_breaks! {
     a_manifest_that_loads_can_be_sold_and_a_fault_says_where: "manifests",
     a_signature_is_read_as_the_token_takes_it: "signatures",
     no_transfer_explains_two_authorizations: "events",
+    a_keystore_survives_being_written_again: "keystores",
 }
 
 /// The seeds are good inputs, so that mutations of them reach beyond the first check.
@@ -135,6 +136,8 @@ fn the_published_vectors_are_among_the_seeds_and_are_read() {
     let signatures = fuzz::seeds::signatures();
     let kinds = signatures.into_iter().map(|seed| obol_evm::PayerSignature::parse(&seed.into()));
     assert!(kinds.collect::<Result<Vec<_>, _>>().is_ok_and(|kinds| kinds.len() == 3));
+    let keystores = fuzz::seeds::keystores();
+    assert!(keystores.iter().all(|seed| obol_keystore::Sealed::parse(seed).is_ok()));
     let limits = obol_api::Limits { settle_and_skew: std::time::Duration::from_secs(35), payees: None };
     let text = String::from_utf8(fuzz::seeds::manifests().swap_remove(0)).expect("text");
     let loaded = obol_api::parse(&text, Path::new("offers/seed.yaml"), &registry, &limits);

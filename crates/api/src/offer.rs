@@ -5,7 +5,7 @@ use crate::{
     manifest::{Entry, Located, Metadata, ServiceOffer, Spec},
     names, payment, upstream,
 };
-use obol_core::{Disconnect, Offer, OfferId, Registry};
+use obol_core::{Disconnect, FACILITATOR_NAMESPACE, Offer, OfferId, Registry};
 use std::path::Path;
 
 /// What an offer is made under: the same for every document of a folder.
@@ -61,6 +61,13 @@ fn identity(metadata: &Located<Metadata>, faults: &mut Faults<'_>) -> Option<Off
     let namespace = match &metadata.value.namespace {
         Entry::Absent => Some(DEFAULT_NAMESPACE.to_owned()),
         Entry::Refused => None,
+        Entry::Read(namespace) if namespace.value == FACILITATOR_NAMESPACE => {
+            namespace.refuse(
+                faults,
+                "is where a facilitator's ledger keeps what it settles for others; give another",
+            );
+            None
+        }
         Entry::Read(namespace) => label(namespace, faults),
     };
     Some(OfferId { namespace: namespace?, name: name? })

@@ -1,6 +1,9 @@
 use crate::{Amount, Requirement};
 use std::{fmt, time::Duration};
 
+/// The namespace under which a facilitator's ledger keeps what it settles for others: no offer's.
+pub const FACILITATOR_NAMESPACE: &str = "facilitator";
+
 /// The identity of an offer, stable across reloads and prices.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OfferId {

@@ -45,9 +45,9 @@ pub enum ProvisionError {
     #[error("{what} in {}: {source}", path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },
     #[error(
-        "no anvil for {os} on {arch} in npm; install Foundry's anvil and put it on PATH, or set ANVIL_BIN"
+        "no {program} for {os} on {arch} in npm; install Foundry's anvil and put it on PATH, or set ANVIL_BIN"
     )]
-    Platform { os: &'static str, arch: &'static str },
+    Platform { program: &'static str, os: &'static str, arch: &'static str },
     #[error("ANVIL_BIN is {}, which is no file", .0.display())]
     AnvilBin(PathBuf),
 }

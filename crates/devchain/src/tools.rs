@@ -25,7 +25,7 @@ pub async fn provision(progress: &mut Progress<'_>) -> Result<Tools, ProvisionEr
     let packages = PARTS.install(progress).await?;
     let anvil = match own {
         Some(path) => path,
-        None => npm_anvil(&packages)?,
+        None => foundry(&packages, "anvil")?,
     };
     Ok(Tools { anvil, packages })
 }
@@ -44,11 +44,11 @@ fn own_anvil() -> Result<Option<PathBuf>, ProvisionError> {
     Ok(env::split_paths(&path).map(|folder| folder.join("anvil")).find(|file| file.is_file()))
 }
 
-/// npm's `anvil` package is a launcher in JavaScript; the binary itself is in a package per
-/// platform, which needs no install script.
-fn npm_anvil(packages: &Installed) -> Result<PathBuf, ProvisionError> {
+/// npm's package of a Foundry program is a launcher in JavaScript, which forgets the exit code; the
+/// binary itself is in a package per platform, which needs no install script.
+pub fn foundry(packages: &Installed, program: &'static str) -> Result<PathBuf, ProvisionError> {
     let (os, arch) = (env::consts::OS, env::consts::ARCH);
-    let unknown = || ProvisionError::Platform { os, arch };
+    let unknown = || ProvisionError::Platform { program, os, arch };
     let system = match os {
         "linux" => "linux",
         "macos" => "darwin",
@@ -59,6 +59,7 @@ fn npm_anvil(packages: &Installed) -> Result<PathBuf, ProvisionError> {
         "aarch64" => "arm64",
         _ => return Err(unknown()),
     };
-    let file = packages.package(&format!("@foundry-rs/anvil-{system}-{machine}")).join("bin/anvil");
+    let package = packages.package(&format!("@foundry-rs/{program}-{system}-{machine}"));
+    let file = package.join("bin").join(program);
     if file.is_file() { Ok(file) } else { Err(unknown()) }
 }

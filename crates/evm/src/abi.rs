@@ -53,6 +53,7 @@ sol! {
         function getBlockNumber() external view returns (uint256);
         function getCurrentBlockTimestamp() external view returns (uint256);
         function getChainId() external view returns (uint256);
+        function getEthBalance(address account) external view returns (uint256 balance);
     }
 
     /// The OP stack's predeploy that prices a transaction's data on L1.

@@ -78,6 +78,6 @@ async fn ask<C: SolCall>(rpc: &Rpc, asset: &Asset, call: C) -> Result<Option<C::
     }
 }
 
-fn unreachable(rpc: &Rpc, error: RpcError) -> CheckError {
+pub(crate) fn unreachable(rpc: &Rpc, error: RpcError) -> CheckError {
     CheckError::Rpc { endpoint: rpc.shown().to_owned(), error }
 }

@@ -47,6 +47,13 @@ impl Key {
     }
 }
 
+/// What copies the compiler has left elsewhere is beyond reach.
+impl Drop for Key {
+    fn drop(&mut self) {
+        self.secret.non_secure_erase();
+    }
+}
+
 impl FromStr for Key {
     type Err = KeyError;
 

@@ -4,6 +4,7 @@
 pub mod abi;
 mod chain_rpc;
 mod check;
+mod holdings;
 mod key;
 mod reads;
 mod rpc;
@@ -15,6 +16,7 @@ pub mod typed;
 
 pub use chain_rpc::{Block, BlockTag, Log, Receipt};
 pub use check::{CheckError, check_asset, check_chain};
+pub use holdings::{Holdings, holdings};
 pub use key::{Key, KeyError};
 pub use reads::{Answer, Barrier, NonceState, PayerCode, Question, Reads};
 pub use rpc::{EndpointError, Rpc, RpcError};

@@ -192,13 +192,13 @@ fn barrier(switches: &[Multicall3::Result]) -> Barrier {
     names.into_iter().zip(switches).find(|(_, switch)| is_on(switch)).map_or(Barrier::None, |(name, _)| name)
 }
 
-fn word(result: &Multicall3::Result) -> Result<U256, RpcError> {
+pub(crate) fn word(result: &Multicall3::Result) -> Result<U256, RpcError> {
     match <&[u8; 32]>::try_from(&result.returnData[..]) {
         Ok(word) if result.success => Ok(U256::from_be_bytes(*word)),
         _ => Err(RpcError::Malformed("the token does not answer like an EIP-3009 token".to_owned())),
     }
 }
 
-fn small(result: &Multicall3::Result) -> Result<u64, RpcError> {
+pub(crate) fn small(result: &Multicall3::Result) -> Result<u64, RpcError> {
     word(result)?.try_into().map_err(|_| RpcError::Malformed("a block number beyond 64 bits".to_owned()))
 }

@@ -7,5 +7,5 @@ mod reply;
 mod server;
 
 pub use callers::{Caller, Callers, CallersError};
-pub use limits::{Allowed, Rate};
+pub use limits::Rate;
 pub use server::{Server, ServerParts, serve_admin, serve_facilitator};

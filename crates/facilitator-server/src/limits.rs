@@ -1,13 +1,11 @@
-//! What a caller may ask for, and how often.
+//! How often a caller may ask.
 
 use crate::Caller;
-use alloy_primitives::Address;
 use governor::{
     DefaultKeyedRateLimiter, Quota,
     clock::{Clock, DefaultClock},
 };
-use obol_core::{Reason, Refusal, Requirement};
-use std::{collections::HashSet, net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 /// Questions for each second, and as many at once, of one caller; unknown ones are counted by their
 /// address.
@@ -40,25 +38,6 @@ impl Rate {
             self.limiter.retain_recent();
         }
         self.limiter.check_key(asker).map_err(|until| until.wait_time_from(self.clock.now()))
-    }
-}
-
-/// What may be settled here, beside that the asset has to be known.
-#[derive(Clone, Debug, Default)]
-pub struct Allowed {
-    /// The only accounts that may be paid; any if not given.
-    pub payees: Option<HashSet<Address>>,
-}
-
-impl Allowed {
-    pub(crate) fn check(&self, requirement: &Requirement) -> Result<(), Refusal> {
-        match &self.payees {
-            Some(payees) if !payees.contains(&requirement.pay_to) => {
-                let detail = format!("{} is no payee that this facilitator settles for", requirement.pay_to);
-                Err(Refusal::new(Reason::RecipientMismatch, detail))
-            }
-            Some(_) | None => Ok(()),
-        }
     }
 }
 

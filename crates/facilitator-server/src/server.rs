@@ -1,11 +1,11 @@
 //! The addresses that are answered.
 
 use crate::{
-    Allowed, Caller, Callers, Rate,
+    Caller, Callers, Rate,
     limits::Asker,
     reply::{Reply, json_with, refuse, too_often, unauthorized},
 };
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use obol_core::{Reason, Refusal, Registry, WireVersion};
@@ -32,6 +32,12 @@ const MAX_BODY: usize = 64 * 1024;
 /// How long a question's body may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
+/// What is left of the grace for the answers of those who wait.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// How long a stop waits for the ledger.
+const NOTES: Duration = Duration::from_secs(15);
+
 /// What a server is made of.
 #[derive(Debug)]
 pub struct ServerParts {
@@ -39,7 +45,6 @@ pub struct ServerParts {
     pub registry: Arc<Registry>,
     pub callers: Callers,
     pub rate: Rate,
-    pub allowed: Allowed,
     /// Questions that may be answered at once; above it callers get 503.
     pub max_requests: usize,
 }
@@ -72,6 +77,9 @@ impl Server {
         let parts = &self.shared.parts;
         if let Some(health) = self.health(request.uri().path()) {
             return health;
+        }
+        if let Some(refused) = browsers(&parts.callers, request.headers()) {
+            return refused;
         }
         let caller = parts.callers.find(request.headers()).cloned();
         let asker = caller.clone().map_or(Asker::Unknown(peer), Asker::Known);
@@ -116,6 +124,13 @@ impl Server {
 
     async fn facilitate(&self, request: Request<Incoming>, caller: Option<Caller>, task: Task) -> Reply {
         let Some(caller) = caller else { return unauthorized() };
+        if !is_json(request.headers()) {
+            return refuse(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Send the question as application/json.",
+            );
+        }
         let Ok(room) = Arc::clone(&self.shared.room).try_acquire_owned() else {
             return refuse(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Ask again in a moment.");
         };
@@ -137,7 +152,7 @@ impl Server {
     }
 
     async fn look(&self, body: &[u8], caller: &Caller, task: Task) -> Reply {
-        let ServerParts { counter, registry, allowed, .. } = &self.shared.parts;
+        let ServerParts { counter, registry, .. } = &self.shared.parts;
         let asked = match Facilitation::read(body, registry) {
             Ok(asked) => asked,
             Err(unreadable) => {
@@ -152,10 +167,7 @@ impl Server {
         let (version, payer) = (payment.version, payment.authorization.from);
         match task {
             Task::Verify => {
-                let verdict = match allowed.check(requirement) {
-                    Ok(()) => counter.verify(payment, requirement, caller.name()).await,
-                    Err(refusal) => Err(refusal),
-                };
+                let verdict = counter.verify(payment, requirement, caller.name()).await;
                 let reply = match &verdict {
                     Ok(()) => VerifyReply::valid(payer),
                     Err(refusal) => VerifyReply::invalid(refusal, version, Some(payer)),
@@ -163,10 +175,7 @@ impl Server {
                 told(caller, verdict.as_ref().err(), version, text(&reply))
             }
             Task::Settle => {
-                let settled = match allowed.check(requirement) {
-                    Ok(()) => counter.settle(payment, requirement, caller.name()).await,
-                    Err(refusal) => refusal.into(),
-                };
+                let settled = counter.settle(payment, requirement, caller.name()).await;
                 match &settled {
                     Settled::Included(transaction) => json_with(
                         StatusCode::OK,
@@ -177,14 +186,44 @@ impl Server {
                         let reply = SettleReply::refused(payment, &pending, *transaction, registry);
                         told(caller, Some(&pending), version, text(&reply))
                     }
-                    Settled::Refused(refusal) => {
-                        let reply = SettleReply::refused(payment, refusal, None, registry);
+                    Settled::Refused(refusal, transaction) => {
+                        let reply = SettleReply::refused(payment, refusal, *transaction, registry);
                         told(caller, Some(refusal), version, text(&reply))
                     }
                 }
             }
         }
     }
+}
+
+/// Pages in a browser on this machine reach its loopback addresses, too: none of them is a caller.
+fn browsers(callers: &Callers, headers: &HeaderMap) -> Option<Reply> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    // A name that a page's own server made lead here.
+    let strange = matches!(callers, Callers::Anybody(_)) && !is_loopback(host);
+    (headers.contains_key(header::ORIGIN) || strange).then(|| {
+        refuse(
+            StatusCode::FORBIDDEN,
+            "browsers_refused",
+            "Ask from a server, at 127.0.0.1 or localhost where no tokens are asked for.",
+        )
+    })
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// What a page could send without being asked first is not.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -232,12 +271,24 @@ pub async fn serve_facilitator(
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) {
-    let room = Arc::clone(&server.shared.room);
+    let (room, counter) = (Arc::clone(&server.shared.room), server.shared.parts.counter.clone());
+    tokio::spawn(close_in_time(counter.clone(), limits.grace, stop.clone()));
     let all = u32::try_from(server.shared.parts.max_requests).unwrap_or(u32::MAX);
     let end = serve(listener, limits, stop, move |request, peer| server.clone().answer(request, peer)).await;
     // Also those whose caller has left.
     if tokio::time::timeout_at(end, room.acquire_many(all)).await.is_err() {
         tracing::warn!(after = ?limits.grace, "settlements were left unfinished; their holds end by themselves");
+    }
+    if tokio::time::timeout(NOTES, counter.finish_notes()).await.is_err() {
+        tracing::error!(after = ?NOTES, "the ends of some holds are not in the ledger; they end by themselves");
+    }
+}
+
+/// Has callers answered that wait, before the grace is over.
+async fn close_in_time(counter: Counter, grace: Duration, mut stop: watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_ok() {
+        tokio::time::sleep(grace.saturating_sub(ANSWER.min(grace / 4))).await;
+        counter.close();
     }
 }
 
@@ -249,4 +300,29 @@ pub async fn serve_admin(server: Server, listener: TcpListener, limits: Limits, 
         std::future::ready(server.health(request.uri().path()).unwrap_or_else(unknown))
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_names_of_this_machine_are_loopback() {
+        for host in
+            ["localhost", "LOCALHOST:8090", "127.0.0.1", "127.0.0.1:8090", "[::1]:8090", "::1", "127.1.2.3:1"]
+        {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:8090",
+            "127.0.0.1.evil.example",
+            "localhost.evil:1",
+            "10.0.0.1",
+            ":80",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
 }

@@ -4,21 +4,22 @@
 mod asked;
 
 use crate::{Facilitator, Terms, settlement_calls};
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, keccak256};
 use asked::AskedFor;
-use obol_core::{OfferId, Payment, PaymentKey, Reason, Refusal, Requirement};
+use obol_core::{ChainId, OfferId, Payment, PaymentKey, Reason, Refusal, Requirement};
 use obol_ledger::{
-    Delivery, Held, Inclusion, Ledger, LedgerError, Origin, Outcome, Owing, Reservation, State, held,
+    Delivery, Held, Inclusion, Ledger, LedgerError, Origin, Outcome, Owing, PaymentId, PaymentRecord,
+    Reservation, State, held,
 };
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 /// The namespace of what is settled for others; its names are the callers'.
-const NAMESPACE: &str = "facilitator";
+const NAMESPACE: &str = obol_core::FACILITATOR_NAMESPACE;
 
 /// Between the last step that a hold has to outlive and its end.
 const SLACK: Duration = Duration::from_secs(15);
@@ -28,9 +29,13 @@ const SLACK: Duration = Duration::from_secs(15);
 pub struct Counter {
     facilitator: Arc<Facilitator>,
     ledger: Ledger,
+    /// The only accounts that may be paid; any if not given.
+    payees: Option<Arc<HashSet<Address>>>,
     /// Payments that are being settled for somebody who waits.
     busy: Arc<Mutex<HashSet<PaymentKey>>>,
     asked: Arc<AskedFor>,
+    /// Whether who waits has to be answered now.
+    closing: watch::Sender<bool>,
 }
 
 /// What became of a payment that was handed in.
@@ -40,13 +45,13 @@ pub enum Settled {
     Included(B256),
     /// Not yet, and it may still come: ask again, with the same payment. With what is out for it.
     Pending(Option<B256>),
-    /// It is not, and will not be by what was done here.
-    Refused(Refusal),
+    /// Not for this question. With the transaction that has settled it, when one has.
+    Refused(Refusal, Option<B256>),
 }
 
 impl From<Refusal> for Settled {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+        Self::Refused(refusal, None)
     }
 }
 
@@ -68,30 +73,56 @@ fn lock(busy: &Mutex<HashSet<PaymentKey>>) -> std::sync::MutexGuard<'_, HashSet<
 }
 
 impl Counter {
-    pub fn new(facilitator: Arc<Facilitator>, ledger: Ledger) -> Self {
-        Self { facilitator, ledger, busy: Arc::default(), asked: Arc::default() }
+    pub fn new(facilitator: Arc<Facilitator>, ledger: Ledger, payees: Option<HashSet<Address>>) -> Self {
+        Self {
+            facilitator,
+            ledger,
+            payees: payees.map(Arc::new),
+            busy: Arc::default(),
+            asked: Arc::default(),
+            closing: watch::Sender::new(false),
+        }
     }
 
     pub const fn facilitator(&self) -> &Arc<Facilitator> {
         &self.facilitator
     }
 
+    /// Has those answered who wait for a settlement.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Waits until every end of a hold is in the ledger: what a process does last.
+    pub async fn finish_notes(&self) {
+        self.ledger.all_ended().await;
+    }
+
     /// Whether the payment could be settled now. Changes nothing and promises nothing.
+    ///
+    /// One that is on its way for this caller, and was never told of, is as good: its buyer has come
+    /// back for what was paid.
     pub async fn verify(
         &self,
         payment: &Payment,
         requirement: &Requirement,
         caller: &str,
     ) -> Result<(), Refusal> {
-        let verified = self.facilitator.verify(payment, terms(requirement)).await?;
-        let new = verified.new_payment(payment, offer(caller), origin(payment, caller));
-        match self.ledger.objection(new).await.map_err(unrecorded)? {
-            Some(refusal) => Err(refusal),
-            None => {
-                self.asked.note(payment.key());
-                Ok(())
+        let known = self.ledger.payment_settled_by(payment.key(), settlement_calls(payment)).await;
+        let known = known.map_err(unrecorded)?;
+        let waits = |known: &PaymentRecord| {
+            is_for(known, requirement, caller) && is_owed(known.state()) && known.delivery == Delivery::None
+        };
+        if !known.as_ref().is_some_and(waits) {
+            self.check_payee(requirement)?;
+            let verified = self.facilitator.verify(payment, terms(requirement)).await?;
+            let new = verified.new_payment(payment, offer(caller), origin(payment, caller));
+            if let Some(refusal) = self.ledger.objection(new).await.map_err(unrecorded)? {
+                return Err(refusal);
             }
         }
+        self.asked.note(payment.key(), caller);
+        Ok(())
     }
 
     /// Settles the payment, and waits for that. To be run in a task of its own: a caller that leaves
@@ -99,54 +130,93 @@ impl Counter {
     pub async fn settle(&self, payment: &Payment, requirement: &Requirement, caller: &str) -> Settled {
         let key = payment.key();
         if !lock(&self.busy).insert(key) {
-            return Refusal::new(Reason::InFlight, "it is being settled for another request").into();
+            return Refusal::new(Reason::InFlight, "it is being settled for another question").into();
         }
         let _busy = Busy { key, busy: Arc::clone(&self.busy) };
-        match self.try_settle(payment, requirement, caller).await {
-            Ok(settled) => settled,
-            Err(refusal) => refusal.into(),
+        let settled = self.try_settle(payment, requirement, caller).await;
+        // Who was refused asks anew, about a payment that has not moved.
+        if matches!(settled, Settled::Refused(_, None)) {
+            self.asked.forget(key, caller);
+        }
+        settled
+    }
+
+    async fn try_settle(&self, payment: &Payment, requirement: &Requirement, caller: &str) -> Settled {
+        let calls = settlement_calls(payment);
+        let known = match self.ledger.payment_settled_by(payment.key(), calls.clone()).await {
+            Ok(known) => known,
+            // It may be on its way.
+            Err(error) => return unknown(&error),
+        };
+        match known {
+            Some(known) if is_owed(known.state()) => {
+                self.go_on(&known, (payment, calls), requirement, caller).await
+            }
+            // A failure is looked at again: the chain has the last word.
+            Some(_) | None => match self.begin(payment, requirement, caller).await {
+                Ok(owed) => self.finish(owed, payment).await,
+                Err(refusal) => refusal.into(),
+            },
         }
     }
 
-    async fn try_settle(
+    /// Of a payment that was taken before, and is due, out or paid.
+    async fn go_on(
+        &self,
+        known: &PaymentRecord,
+        (payment, calls): (&Payment, Vec<Bytes>),
+        requirement: &Requirement,
+        caller: &str,
+    ) -> Settled {
+        let paid = known.inclusion.filter(|_| known.state().is_paid());
+        let told = known.delivery == Delivery::Done;
+        if !is_for(known, requirement, caller) || told && self.asked.is_ambiguous(payment.key(), caller) {
+            return Settled::Refused(Reason::AlreadyServed.into(), paid.map(|at| at.tx));
+        }
+        let inclusion = match paid {
+            Some(inclusion) => inclusion,
+            None => match self.outcome(known.id, payment.chain).await {
+                Ok(Outcome::Paid(inclusion)) => inclusion,
+                Ok(Outcome::Open(_)) => return self.pending(known.id).await,
+                Ok(Outcome::Released(why)) => {
+                    return Refusal::new(Reason::SimulationFailed, why.unwrap_or_default()).into();
+                }
+                Ok(Outcome::Failed(why)) => {
+                    return Refusal::new(Reason::SettlementFailed, why.unwrap_or_default()).into();
+                }
+                Err(error) => return unknown(&error),
+            },
+        };
+        if told {
+            return Settled::Included(inclusion.tx);
+        }
+        let recalled = self.ledger.recall(payment.key(), calls, origin(payment, caller), self.hold()).await;
+        match recalled {
+            Ok(Some(Reservation::Entitled(owed, _))) => self.tell(owed, inclusion).await,
+            Ok(Some(Reservation::Refused(refusal))) => Settled::Refused(refusal, Some(inclusion.tx)),
+            Ok(Some(Reservation::Granted(_)) | None) => Settled::Pending(Some(inclusion.tx)),
+            Err(error) => {
+                tracing::debug!(%error, "the ledger failed at the counter");
+                Settled::Pending(Some(inclusion.tx))
+            }
+        }
+    }
+
+    /// Takes a payment that nothing is owed for.
+    async fn begin(
         &self,
         payment: &Payment,
         requirement: &Requirement,
         caller: &str,
-    ) -> Result<Settled, Refusal> {
-        let (key, origin) = (payment.key(), origin(payment, caller));
-        let calls = settlement_calls(payment);
-        if let Some(known) = self.ledger.payment_settled_by(key, calls.clone()).await.map_err(unrecorded)?
-            && let Some(inclusion) = known.inclusion.filter(|_| known.state().is_paid())
-            && known.delivery == Delivery::Done
-        {
-            let told = known.offer == offer(caller)
-                && (known.payee, known.amount) == (requirement.pay_to, requirement.amount)
-                && !self.asked.is_ambiguous(&key);
-            return if told {
-                Ok(Settled::Included(inclusion.tx))
-            } else {
-                Err(Reason::AlreadyServed.into())
-            };
-        }
-        let recalled = self.ledger.recall(key, calls, origin, self.hold()).await.map_err(unrecorded)?;
-        let reservation = match recalled {
-            // A failure is looked at again: the chain has the last word.
-            Some(Reservation::Refused(refusal)) if refusal.reason != Reason::SettlementFailed => {
-                return Err(refusal);
-            }
-            Some(reservation @ (Reservation::Granted(_) | Reservation::Entitled(..))) => reservation,
-            Some(Reservation::Refused(_)) | None => {
-                let verified = self.facilitator.verify(payment, terms(requirement)).await?;
-                let new = verified.new_payment(payment, offer(caller), origin);
-                self.ledger.reserve(new, self.hold()).await.map_err(unrecorded)?
-            }
-        };
-        match reservation {
+    ) -> Result<Held<held::Owed>, Refusal> {
+        self.check_payee(requirement)?;
+        let verified = self.facilitator.verify(payment, terms(requirement)).await?;
+        let new = verified.new_payment(payment, offer(caller), origin(payment, caller));
+        match self.ledger.reserve(new, self.hold()).await.map_err(unrecorded)? {
             Reservation::Refused(refusal) => Err(refusal),
-            Reservation::Entitled(owed, _) => Ok(self.finish(owed, payment).await),
+            Reservation::Entitled(owed, _) => Ok(owed),
             Reservation::Granted(held) => match self.ledger.owe(held, None).await.map_err(unrecorded)? {
-                Ok(Owing::SettleFirst(owed)) => Ok(self.finish(owed, payment).await),
+                Ok(Owing::SettleFirst(owed)) => Ok(owed),
                 // Only where an exposure was granted.
                 Ok(Owing::Deliver(_)) => Err(Reason::LedgerUnavailable.into()),
                 Err(lost) => Err(Refusal::new(Reason::InFlight, lost.to_string())),
@@ -154,29 +224,59 @@ impl Counter {
         }
     }
 
+    fn check_payee(&self, requirement: &Requirement) -> Result<(), Refusal> {
+        match &self.payees {
+            Some(payees) if !payees.contains(&requirement.pay_to) => {
+                let detail = format!("{} is no payee that this facilitator settles for", requirement.pay_to);
+                Err(Refusal::new(Reason::RecipientMismatch, detail))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What became of it, as soon as that is known, or when nobody may wait any longer.
+    async fn outcome(&self, id: PaymentId, chain: ChainId) -> Result<Outcome, LedgerError> {
+        self.facilitator.wake(chain);
+        let until = Instant::now() + self.facilitator.timing().settle_budget;
+        tokio::select! {
+            outcome = self.ledger.outcome(id, until) => outcome,
+            () = self.closes() => self.ledger.outcome(id, Instant::now()).await,
+        }
+    }
+
+    /// Ends when those who wait have to be answered.
+    async fn closes(&self) {
+        // The sender lives as long as this.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    async fn pending(&self, id: PaymentId) -> Settled {
+        match self.ledger.newest_attempt(id).await {
+            Ok(transaction) => Settled::Pending(transaction),
+            Err(error) => unknown(&error),
+        }
+    }
+
     /// Waits for the money of an owed payment. From here it may move: what is not known is pending.
     async fn finish(&self, owed: Held<held::Owed>, payment: &Payment) -> Settled {
-        self.facilitator.wake(payment.chain);
-        let (id, until) = (owed.id(), Instant::now() + self.facilitator.timing().settle_budget);
-        let outcome = match self.ledger.outcome(id, until).await {
-            Ok(outcome) => outcome,
+        let id = owed.id();
+        match self.outcome(id, payment.chain).await {
             Err(error) => {
-                self.let_go(owed, "the ledger failed during the request").await;
-                return unknown(&error);
+                self.let_go(owed, "the ledger failed during the question").await;
+                unknown(&error)
             }
-        };
-        match outcome {
-            Outcome::Paid(inclusion) => self.tell(owed, inclusion).await,
-            Outcome::Released(why) => Refusal::new(Reason::SimulationFailed, why.unwrap_or_default()).into(),
-            Outcome::Failed(why) => Refusal::new(Reason::SettlementFailed, why.unwrap_or_default()).into(),
-            Outcome::Open(_) => match self.let_go(owed, "the settlement outlasted the request").await {
+            Ok(Outcome::Paid(inclusion)) => self.tell(owed, inclusion).await,
+            Ok(Outcome::Released(why)) => {
+                Refusal::new(Reason::SimulationFailed, why.unwrap_or_default()).into()
+            }
+            Ok(Outcome::Failed(why)) => {
+                Refusal::new(Reason::SettlementFailed, why.unwrap_or_default()).into()
+            }
+            Ok(Outcome::Open(_)) => match self.let_go(owed, "the settlement outlasted the question").await {
                 Some(State::Released) => {
                     Refusal::new(Reason::SettlerUnavailable, "the payment was not submitted in time").into()
                 }
-                _ => match self.ledger.newest_attempt(id).await {
-                    Ok(transaction) => Settled::Pending(transaction),
-                    Err(error) => unknown(&error),
-                },
+                _ => self.pending(id).await,
             },
         }
     }
@@ -210,6 +310,19 @@ impl Counter {
 
     fn hold(&self) -> Duration {
         self.facilitator.timing().settle_budget + SLACK
+    }
+}
+
+/// Whether it was taken for this caller, on these terms.
+fn is_for(known: &PaymentRecord, requirement: &Requirement, caller: &str) -> bool {
+    known.offer == offer(caller) && (known.payee, known.amount) == (requirement.pay_to, requirement.amount)
+}
+
+/// Whether money is due, out or there.
+const fn is_owed(state: State) -> bool {
+    match state {
+        State::Due | State::Submitting | State::Submitted | State::Included | State::Settled => true,
+        State::Reserved | State::Released | State::Failed | State::Waived => false,
     }
 }
 

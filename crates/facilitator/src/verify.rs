@@ -270,6 +270,9 @@ fn check_terms(payment: &Payment, requirement: &Requirement) -> Result<(), Refus
             format!("the price is {} atomic units", requirement.amount),
         ));
     }
+    if requirement.amount.is_zero() {
+        return Err(Refusal::new(Reason::ValueMismatch, "nothing is paid by it"));
+    }
     if payment.authorization.from == requirement.pay_to || payment.authorization.from.is_zero() {
         return Err(Refusal::new(Reason::InvalidPayload, "the payer cannot be the payee or nobody"));
     }

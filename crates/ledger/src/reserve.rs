@@ -53,7 +53,13 @@ impl Ledger {
             .write(Op::Read, move |txn| {
                 let Some(known) = txn.payment_by_key(&new.key)? else { return uncovered(txn, &new) };
                 let held = known.held_until > txn.now();
+                if (known.payee, known.amount) != (new.payee, new.amount)
+                    || !is_settled_by(txn, known.id, std::slice::from_ref(&new.call.data))?
+                {
+                    return Ok(Some(Reason::TermsChanged.into()));
+                }
                 Ok(match known.state() {
+                    State::Released if known.reservation > RETRIES => Some(Reason::TooManyAttempts.into()),
                     State::Released => uncovered(txn, &new)?,
                     State::Reserved if held => Some(Reason::InFlight.into()),
                     State::Reserved => None,

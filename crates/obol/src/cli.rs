@@ -12,6 +12,7 @@ use crate::{
     sell::SellArgs,
     shell::{CompletionsArgs, ManArgs},
     verifier::VerifierArgs,
+    wallet::WalletArgs,
 };
 use clap::{Parser, Subcommand};
 
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Writes obol's manual pages.
     Man(ManArgs),
+    /// Keys on disk, encrypted under a password, and what their accounts hold.
+    Wallet(Box<WalletArgs>),
 }
 
 impl Cli {

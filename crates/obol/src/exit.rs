@@ -20,6 +20,8 @@ exits! {
     TooDear = 6 "the price is above what was allowed" "The price is above `--max-amount`; nothing was paid.",
     Unknown = 7 "a payment is out, and what became of it is not known"
         "A payment was signed, and it is not known yet whether it was taken; the same command goes on with it.",
+    NotServed = 8 "paid, and not served"
+        "A payment was taken, and the seller does not serve for it, or its answer broke off.",
     Unavailable = 5 "something outside (a chain's endpoint, npm, a port) cannot be had"
         "Something outside (a chain's endpoint, npm, a port) cannot be had.",
 }
@@ -70,6 +72,10 @@ impl Failure {
 
     pub(crate) fn too_dear(message: impl fmt::Display) -> Self {
         Self::new(Exit::TooDear, message)
+    }
+
+    pub(crate) fn not_served(message: impl fmt::Display) -> Self {
+        Self::new(Exit::NotServed, message)
     }
 
     pub(crate) fn unknown(message: impl fmt::Display) -> Self {

@@ -14,7 +14,7 @@ use crate::{
 };
 pub(crate) use args::FacilitatorArgs;
 use obol_facilitator::Counter;
-use obol_facilitator_server::{Allowed, Callers, Rate, Server, ServerParts, serve_admin, serve_facilitator};
+use obol_facilitator_server::{Callers, Rate, Server, ServerParts, serve_admin, serve_facilitator};
 use obol_ledger::{Clock, Ledger, Place};
 use settings::Settings;
 use std::sync::Arc;
@@ -40,11 +40,10 @@ pub(crate) async fn run(args: FacilitatorArgs, logging: Logging, faults: Faults)
     let facilitator = start_facilitator(&ledger, settling.setups(), settling.timing);
     tokio::spawn(check_chains(settling.endpoints.clone()));
     let server = Server::new(ServerParts {
-        counter: Counter::new(Arc::clone(&facilitator), ledger),
+        counter: Counter::new(Arc::clone(&facilitator), ledger, settling.only_payees()),
         registry: Arc::clone(&settling.registry),
         callers,
         rate: Rate::per_second(settings.max_rate),
-        allowed: Allowed { payees: settling.only_payees() },
         max_requests: serving.max_requests,
     });
     let (stop, stopped) = watch::channel(false);

@@ -13,16 +13,19 @@ mod ledger;
 mod logging;
 mod open_files;
 mod output;
-mod private_file;
+mod password;
 #[cfg(test)]
 mod reference;
+mod secret_file;
 mod sell;
 mod seller;
 mod serving;
 mod settling;
 mod shell;
 mod signals;
+mod terminal;
 mod verifier;
+mod wallet;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -77,6 +80,10 @@ async fn run(command: Command, logging: Logging, faults: Faults) -> Result<(), F
         Command::Chains(args) => {
             faults.none()?;
             chains::run(args).await
+        }
+        Command::Wallet(args) => {
+            faults.none()?;
+            wallet::run(*args).await
         }
     }
 }

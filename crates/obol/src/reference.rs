@@ -119,6 +119,21 @@ fn the_page_of_the_verifier_has_each_flag_as_the_command_line_does() {
     hold("docs/verifier.md", 1, &flags(command(&[]).get_arguments()));
 }
 
+/// The commands below one, and what each does.
+fn verbs(of: &str) -> String {
+    let mut commands = head(&["command", "what it does"]);
+    for verb in command(&[of]).get_subcommands() {
+        let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+        commands.push_str(&row(&[&format!("`obol {of} {}`", verb.get_name()), &about]));
+    }
+    commands
+}
+
+#[test]
+fn the_page_of_wallets_has_each_command_as_the_command_line_does() {
+    hold("docs/wallet.md", 0, &verbs("wallet"));
+}
+
 #[test]
 fn the_page_of_the_facilitator_has_each_flag_as_the_command_line_does() {
     hold("docs/facilitator.md", 0, &flags(command(&["facilitator"]).get_arguments()));
@@ -131,19 +146,14 @@ fn the_page_of_buying_has_each_flag_as_the_command_line_does() {
 
 #[test]
 fn the_page_of_the_ledger_has_each_command_and_column_as_the_code_does() {
-    let ledger = command(&["ledger"]);
-    let mut commands = head(&["command", "what it does"]);
-    for verb in ledger.get_subcommands() {
-        let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
-        commands.push_str(&row(&[&format!("`obol ledger {}`", verb.get_name()), &about]));
-    }
-    hold("docs/ledger.md", 0, &commands);
+    hold("docs/ledger.md", 0, &verbs("ledger"));
     let mut columns = head(&["column", "meaning"]);
     for (name, meaning) in COLUMNS {
         columns.push_str(&row(&[&format!("`{name}`"), meaning]));
     }
     hold("docs/ledger.md", 1, &columns);
 }
+
 #[test]
 fn the_tables_of_states_have_each_state_and_each_arrow() {
     let documented = documented(include_str!("../../ledger/src/state.rs"));

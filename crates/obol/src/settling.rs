@@ -2,6 +2,7 @@
 //! what that may cost.
 
 mod args;
+mod settler;
 
 pub(crate) use args::{REQUIRED, SettlingArgs};
 
@@ -9,7 +10,6 @@ use crate::{
     chains_file,
     endpoint::{self, Endpoint},
     faults::{Faults, number, seconds, words},
-    private_file,
 };
 use alloy_primitives::Address;
 use obol_core::Registry;
@@ -31,6 +31,7 @@ pub(crate) struct Settling {
     pub(crate) registry: Arc<Registry>,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) settler_key_file: PathBuf,
+    pub(crate) settler_password_file: Option<PathBuf>,
     pub(crate) settler: Key,
     pub(crate) payees: Vec<Address>,
     pub(crate) factories: Vec<Address>,
@@ -48,7 +49,7 @@ impl SettlingArgs {
         if words(&self.rpc).next().is_none() {
             faults.add("--rpc", format!("is missing: write {}", endpoint::EXAMPLE));
         }
-        let settler = faults.sift("--settler-key-file", key_file(self.settler_key_file.as_deref()));
+        let settler = settler::key(&self, faults);
         let payees = faults.sift_each("--allow-payee", &self.allow_payee, account);
         let factories = faults.sift_each("--allow-factory", &self.allow_factory, account);
         let (timing, gas) = (timing(&self, faults), gas(&self, faults));
@@ -58,6 +59,7 @@ impl SettlingArgs {
             endpoints,
             settler: settler?,
             settler_key_file: self.settler_key_file?,
+            settler_password_file: self.settler_password_file,
             chains: self.chains,
             payees,
             factories,
@@ -100,6 +102,7 @@ impl Settling {
             ("ledger", json!(self.ledger)),
             ("rpc", Value::Object(rpc)),
             ("settler_key_file", json!(self.settler_key_file)),
+            ("settler_password_file", json!(self.settler_password_file)),
             ("settler", json!(self.settler.address().to_checksum(None))),
             ("chains", json!(self.chains)),
             ("allow_payee", json!(shown(&self.payees))),
@@ -173,15 +176,4 @@ fn ledger_file(path: Option<&Path>) -> Result<PathBuf, String> {
         }
         _ => Ok(path.to_owned()),
     }
-}
-
-/// Never quotes the file.
-fn key_file(path: Option<&Path>) -> Result<Key, String> {
-    const FORM: &str = "it holds a private key as 64 hex digits, with or without 0x";
-    let path = path.ok_or_else(|| format!("is missing: name the settler's key file; {FORM}"))?;
-    let shown = path.display();
-    let text = private_file::read(path, "the settler's key").map_err(|error| {
-        format!("{shown} cannot be read: {error}; make it readable for obol's user; {FORM}")
-    })?;
-    text.parse().map_err(|error: obol_evm::KeyError| format!("the key in {shown} is {error}; {FORM}"))
 }

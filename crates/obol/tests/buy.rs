@@ -1,12 +1,16 @@
 //! `obol buy` as people and scripts use it, against a gate on a chain.
 
 use anyhow::{Context, Result, ensure};
-use obol_tests::{Shop, ShopOptions, Upstream, reply, until};
+use obol_tests::{Shop, ShopOptions, Upstream, reply, streamed, until};
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -149,10 +153,13 @@ async fn a_payment_that_was_taken_is_found_on_the_chain_before_another_is_made()
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|ending| ending == "lock"))
         .context("a lock")?;
-    fs::copy(&done, lock.with_extension("json"))?;
+    let mut kept: Value = serde_json::from_slice(&fs::read(&done)?)?;
+    assert_eq!((&kept["ended"], &kept["answer"]["status"]), (&"served".into(), &200.into()));
+    (kept["ended"], kept["answer"]) = (Value::Null, Value::Null);
+    fs::write(lock.with_extension("json"), kept.to_string())?;
     ran(stage.pay(&[]), 7, "give --rpc eip155:84532=<URL> to find out").await?;
     ran(stage.pay(&["--dry-run"]), 0, "").await?;
-    ran(stage.pay(&["--rpc", &stage.rpc()]), 1, "was taken, and the seller does not serve it again").await?;
+    ran(stage.pay(&["--rpc", &stage.rpc()]), 8, "was taken, and the seller does not serve it again").await?;
     assert_eq!(stage.shop.payments().await?.len(), 1);
     ran(stage.pay(&["--rpc", &stage.rpc()]), 0, "paid 0.01 USDC").await?;
     assert_eq!(stage.shop.payments().await?.len(), 2);
@@ -236,6 +243,112 @@ async fn challenge_of(stage: &Stage) -> Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_paid_for_is_printed_by_the_next_run_when_it_could_not_be() -> Result<()> {
+    let stage = Stage::set(Upstream::hello().await?).await?;
+    let mut lost = stage.pay(&[]);
+    lost.stdout(fs::File::options().write(true).open("/dev/full")?).stderr(Stdio::null());
+    assert_eq!(lost.status().await?.code(), Some(1));
+    let body = ran(stage.pay(&[]), 0, "nothing is paid now").await?;
+    assert_eq!((body.as_str(), stage.open_payments()?.len()), ("hello", 0));
+    assert_eq!((stage.shop.payments().await?.len(), stage.upstream.count()), (1, 1));
+    stage.shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_that_is_sold_is_told_with_its_place() -> Result<()> {
+    let away = Upstream::start(|_| {
+        let mut reply = reply(hyper::StatusCode::FOUND, "");
+        reply.headers_mut().insert("location", "https://files.example/yours".parse().expect("a URL"));
+        std::future::ready(reply)
+    })
+    .await?;
+    let stage = Stage::set(away).await?;
+    let told =
+        ran(stage.pay(&["--output", "json"]), 0, "the answer is 302, to https://files.example/yours").await?;
+    let told: Value = serde_json::from_str(&told)?;
+    assert_eq!((&told["status"], &told["location"]), (&302.into(), &"https://files.example/yours".into()));
+    assert_eq!((&told["paid"]["evidence"], stage.open_payments()?.len()), (&"claimed".into(), 0));
+    stage.shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seller_that_fails_for_a_while_is_not_paid_again() -> Result<()> {
+    let fails = Arc::new(AtomicBool::new(true));
+    let failing = Arc::clone(&fails);
+    let upstream = Upstream::start(move |_| {
+        let status = if failing.load(Ordering::Relaxed) { 502 } else { 200 };
+        std::future::ready(reply(hyper::StatusCode::from_u16(status).expect("a status"), "hello"))
+    })
+    .await?;
+    let stage = Stage::set(upstream).await?;
+    for _ in 0..2 {
+        ran(stage.pay(&["--rpc", &stage.rpc()]), 7, "answered 502").await?;
+    }
+    // Below what is signed already.
+    let mut less = obol(stage.home.path(), &["buy", "pay", &stage.url(), "--key-file", "payer.key"]);
+    less.args(["--max-amount", "0.001"]);
+    ran(less, 6, "has signed 0.01 USDC for this request").await?;
+    fails.store(false, Ordering::Relaxed);
+    assert_eq!(ran(stage.pay(&["--rpc", &stage.rpc()]), 0, "going on with it").await?, "hello");
+    assert_eq!(stage.shop.payments().await?.len(), 1);
+    stage.shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_payment_is_left_to_itself_only_for_another_one() -> Result<()> {
+    let stage =
+        Stage::set(Upstream::answering(hyper::StatusCode::INTERNAL_SERVER_ERROR, "broken").await?).await?;
+    ran(stage.pay(&[]), 7, "answered 500").await?;
+    let first = fs::read(stage.open_payments()?.pop().context("kept")?)?;
+    // Nothing that could be paid instead is there.
+    stage.shop.publish(&[])?;
+    ran(stage.pay(&["--again"]), 1, "answered 404").await?;
+    assert_eq!(fs::read(stage.open_payments()?.pop().context("kept")?)?, first);
+    stage.shop.sell(AT, &stage.upstream)?;
+    ran(stage.pay(&["--again"]), 7, "answered 500").await?;
+    assert_ne!(fs::read(stage.open_payments()?.pop().context("kept")?)?, first);
+    let left: Value = serde_json::from_slice(&fs::read(stage.done()?.pop().context("left")?)?)?;
+    assert_eq!(left["ended"], "abandoned");
+    stage.shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_is_paid_for_and_told_as_that() -> Result<()> {
+    let upstream = Upstream::start(|_| async {
+        let (sender, reply) = streamed();
+        tokio::spawn(async move {
+            let _ = sender.send(Ok("half".into())).await;
+            let _ = sender.send(Err(std::io::Error::other("broken off by the test"))).await;
+        });
+        reply
+    })
+    .await?;
+    let stage = Stage::set(upstream).await?;
+    let half = ran(stage.pay(&[]), 8, "was paid for, and its answer broke off").await?;
+    assert_eq!((half.as_str(), stage.open_payments()?.len()), ("half", 0));
+    stage.shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_pays_with_its_password() -> Result<()> {
+    let stage = Stage::set(Upstream::hello().await?).await?;
+    let home = stage.home.path();
+    fs::write(home.join("word"), "correct horse\n")?;
+    let imported = ["wallet", "import", "payer", "--key-file", "payer.key", "--password-file", "word"];
+    ran(obol(home, &imported), 0, "").await?;
+    let pay = |word: &str| {
+        let mut command =
+            obol(home, &["buy", "pay", &stage.url(), "--max-amount", "0.01", "--wallet", "payer"]);
+        command.args(["--password-file", word]);
+        command
+    };
+    fs::write(home.join("wrong"), "battery staple\n")?;
+    ran(pay("wrong"), 4, "password").await?;
+    assert_eq!(ran(pay("word"), 0, "paid 0.01 USDC").await?, "hello");
+    stage.shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_mistake_is_one_sentence_and_pays_nothing() -> Result<()> {
     let stage = Stage::set(Upstream::hello().await?).await?;
     let home = stage.home.path();
@@ -254,6 +367,8 @@ async fn each_mistake_is_one_sentence_and_pays_nothing() -> Result<()> {
         (with(&[&url, "--method", "G T"]), 4, "--method"),
         (with(&[&url, "--rpc", "nowhere=http://x"]), 4, "unknown chain"),
         (with(&[&url, "--purchases", "payer.key"]), 4, "--purchases"),
+        (with(&[&url, "--wait", "18446744073709551615"]), 2, "--wait"),
+        (base(&[&url, "--max-amount", "1"]), 2, "--wallet"),
         (
             base(&[&url, "--key-file", "nowhere", "--max-amount", "1"]),
             4,

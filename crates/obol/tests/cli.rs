@@ -570,6 +570,7 @@ async fn a_facilitator_settles_for_a_caller_with_a_token_and_stops_when_told() -
     let body = obol_tests::question(&payment, &requirement, obol_core::WireVersion::V2).to_string();
     let settle = async |token: &str| {
         let mut request = obol_tests::request(hyper::Method::POST, "/settle", body.clone());
+        request.headers_mut().insert("content-type", "application/json".parse()?);
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
         obol_tests::fetch(address, request).await
     };

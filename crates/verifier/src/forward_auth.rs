@@ -33,6 +33,10 @@ pub struct ForwardAuth {
 pub(crate) fn described(mut request: Request<Incoming>) -> Result<Request<Incoming>, Refusal> {
     let headers = request.headers();
     let uri = parsed::<Uri>(headers, &FORWARDED_URI)?;
+    // Cut off when it is parsed, and passed on by proxies.
+    if headers.get(FORWARDED_URI).is_some_and(|uri| uri.as_bytes().contains(&b'#')) {
+        return Err(Refusal::new(Reason::PathRefused, "it holds a fragment (#)"));
+    }
     let method = parsed::<Method>(headers, &FORWARDED_METHOD)?;
     // Otherwise the proxy's own would be taken for the client's.
     for name in [&FORWARDED_HOST, &FORWARDED_FOR] {

@@ -9,7 +9,7 @@ use obol_core::{Amount, Payment, Reason, WireVersion};
 use obol_devchain::Mining;
 use obol_facilitator_server::Callers;
 use obol_ledger::State;
-use obol_tests::{CounterOptions, FacilitatorStage, fetch, get, until};
+use obol_tests::{CounterOptions, FacilitatorStage, fetch, get, question, request, until};
 use serde_json::{Value, json};
 use std::{num::NonZeroU32, time::Duration};
 
@@ -83,7 +83,69 @@ async fn success_is_told_again_only_while_one_request_can_be_meant() -> Result<(
     assert_eq!(ask(&stage, "/settle", &question).await?["success"], true);
     let again = ask(&stage, "/settle", &question).await?;
     assert_eq!(again["errorReason"], Reason::AlreadyServed.code(WireVersion::V2), "{again}");
+    // With what has settled it, so that nobody takes it for lost.
+    assert_eq!(again["transaction"], json!(transfers(&stage).await?.last()), "{again}");
     assert_eq!(transfers(&stage).await?.len(), 1);
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settlement_may_be_asked_for_any_number_of_times_while_it_is_pending() -> Result<()> {
+    let mut options = slow();
+    options.seller.timing.settle_budget = Duration::from_millis(300);
+    let stage = FacilitatorStage::open(options).await?;
+    let (_, question) = pay(&stage, WireVersion::V2);
+    until("it is out", async || {
+        let answer = ask(&stage, "/settle", &question).await?;
+        Ok((answer["errorReason"] == "settlement_pending" && answer["transaction"] != "").then_some(()))
+    })
+    .await?;
+    for _ in 0..30 {
+        let answer = ask(&stage, "/settle", &question).await?;
+        assert_eq!(answer["errorReason"], "settlement_pending", "{answer}");
+    }
+    mine_all(&stage).await?;
+    assert_eq!(ask(&stage, "/settle", &question).await?["success"], true);
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_settled_for_nothing() -> Result<()> {
+    let stage = FacilitatorStage::open(CounterOptions::default()).await?;
+    let mut free = stage.requirement.clone();
+    free.amount = Amount::ZERO;
+    let payment = stage.buyer(0).pay(&free);
+    for version in [WireVersion::V1, WireVersion::V2] {
+        let question = question(&payment, &free, version);
+        assert_eq!(ask(&stage, "/verify", &question).await?["isValid"], false);
+        assert_eq!(ask(&stage, "/settle", &question).await?["success"], false);
+    }
+    assert_eq!(stage.ledger.payment_by_key(payment.key()).await?, None);
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_in_a_browser_is_no_caller() -> Result<()> {
+    let stage = FacilitatorStage::open(CounterOptions::default()).await?;
+    let (payment, question) = pay(&stage, WireVersion::V2);
+    let ask = async |headers: &[(&'static str, &str)]| {
+        let mut request = request(hyper::Method::POST, "/settle", question.to_string());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse()?);
+        }
+        anyhow::Ok(fetch(stage.address, request).await?.status.as_u16())
+    };
+    let json = ("content-type", "application/json");
+    for (headers, status) in [
+        (&[("content-type", "text/plain")][..], 415),
+        (&[], 415),
+        (&[json, ("origin", "https://evil.example")], 403),
+        (&[json, ("host", "evil.example:8090")], 403),
+    ] {
+        assert_eq!(ask(headers).await?, status, "{headers:?}");
+    }
+    assert_eq!(stage.ledger.payment_by_key(payment.key()).await?, None);
+    assert_eq!(ask(&[("content-type", "application/json; charset=utf-8")]).await?, 200);
     stage.close().await
 }
 
@@ -111,13 +173,16 @@ async fn a_settlement_that_comes_late_is_pending_and_told_when_it_is_there() -> 
     assert_eq!((&pending["success"], &pending["errorReason"]), (&false.into(), &"settlement_pending".into()));
     let out = pending["transaction"].as_str().context("no transaction")?.to_owned();
     assert_eq!(out.len(), 66, "{pending}");
-    let verified = ask(&stage, "/verify", &question).await?;
-    assert_eq!(verified["invalidReason"], Reason::AlreadyServed.code(WireVersion::V2), "{verified}");
     let again = ask(&stage, "/settle", &question).await?;
     assert_eq!((&again["errorReason"], &again["transaction"]), (&"settlement_pending".into(), &json!(out)));
+    // Its buyer comes back, and the server asks before it serves: what was taken is still owed.
+    assert_eq!(ask(&stage, "/verify", &question).await?["isValid"], true);
     mine_all(&stage).await?;
+    assert_eq!(ask(&stage, "/verify", &question).await?["isValid"], true);
     let settled = ask(&stage, "/settle", &question).await?;
     assert_eq!((&settled["success"], &settled["transaction"]), (&true.into(), &json!(out)));
+    // Told once, it is served.
+    assert_eq!(ask(&stage, "/verify", &question).await?["isValid"], false);
     let record = stage.ledger.payment_by_key(payment.key()).await?.context("no payment")?;
     assert!(record.state().is_paid(), "{record:?}");
     stage.close().await
@@ -226,7 +291,7 @@ async fn a_payer_has_to_cover_what_is_settled_for_it_already() -> Result<()> {
     let mut dear = stage.requirement.clone();
     dear.amount = all;
     let payment = stage.buyer(0).pay(&dear);
-    let pending = ask(&stage, "/settle", &obol_tests::question(&payment, &dear, WireVersion::V2)).await?;
+    let pending = ask(&stage, "/settle", &question(&payment, &dear, WireVersion::V2)).await?;
     assert_eq!(pending["errorReason"], "settlement_pending", "{pending}");
     let (_, question) = pay(&stage, WireVersion::V2);
     for (at, word) in [("/verify", "invalidReason"), ("/settle", "errorReason")] {

@@ -205,6 +205,8 @@ async fn no_spelling_of_a_described_path_passes_unpaid() -> Result<()> {
              X-Forwarded-Method: GET\r\nX-Forwarded-Host: shop.example\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n"
         );
         let statuses: Vec<_> = raw(shop.address, head.as_bytes()).await?.iter().map(|r| r.status).collect();
+        // A request line's fragment is dropped; a proxy may pass on what it describes.
+        let expected = if target.contains('#') { 400 } else { expected };
         if statuses != [expected] {
             wrong.push(format!("{target}: {statuses:?}, not {expected}"));
         }

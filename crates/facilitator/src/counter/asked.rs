@@ -8,45 +8,52 @@ use obol_core::PaymentKey;
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
 };
 
-/// Payments that are kept in mind; beyond that those are forgotten that were asked about long ago.
-const KEPT: usize = 50_000;
+/// Payments of one generation. The last two are kept in mind: what anybody can fill has a bound.
+const GENERATION: usize = 50_000;
 
-/// How long a seller may take between its questions.
-const LONG: Duration = Duration::from_secs(15 * 60);
+/// How often, by payment and caller.
+type Times = HashMap<(PaymentKey, Box<str>), u32>;
 
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    times: u32,
-    last: Instant,
+#[derive(Debug, Default)]
+struct Generations {
+    young: Times,
+    old: Times,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct AskedFor(Mutex<HashMap<PaymentKey, Asked>>);
+pub(super) struct AskedFor(Mutex<Generations>);
 
 impl AskedFor {
-    pub(super) fn note(&self, key: PaymentKey) {
-        self.note_at(key, Instant::now());
-    }
-
-    fn note_at(&self, key: PaymentKey, now: Instant) {
+    pub(super) fn note(&self, key: PaymentKey, caller: &str) {
         let mut known = self.lock();
-        if known.len() >= KEPT {
-            known.retain(|_, asked| now.saturating_duration_since(asked.last) < LONG);
+        if known.young.len() >= GENERATION {
+            known.old = std::mem::take(&mut known.young);
         }
-        let asked = known.entry(key).or_insert(Asked { times: 0, last: now });
-        *asked = Asked { times: asked.times.saturating_add(1), last: now };
+        let id = (key, caller.into());
+        let before = known.old.remove(&id).unwrap_or(0);
+        let times = known.young.entry(id).or_insert(before);
+        *times = times.saturating_add(1);
     }
 
     /// Whether more than one request may be served for it.
-    pub(super) fn is_ambiguous(&self, key: &PaymentKey) -> bool {
-        self.lock().get(key).is_some_and(|asked| asked.times > 1)
+    pub(super) fn is_ambiguous(&self, key: PaymentKey, caller: &str) -> bool {
+        let known = self.lock();
+        let id = (key, caller.into());
+        known.young.get(&id).or_else(|| known.old.get(&id)).is_some_and(|times| *times > 1)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<PaymentKey, Asked>> {
-        // Each change is one entry's.
+    /// Nothing came of it.
+    pub(super) fn forget(&self, key: PaymentKey, caller: &str) {
+        let mut known = self.lock();
+        let id = (key, caller.into());
+        known.young.remove(&id);
+        known.old.remove(&id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generations> {
+        // A generation that is lost by half is as if it were older.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,23 +75,36 @@ mod tests {
     }
 
     #[test]
-    fn the_second_question_about_a_payment_makes_it_ambiguous() {
+    fn the_second_question_of_a_caller_about_a_payment_makes_it_ambiguous() {
         let asked = AskedFor::default();
-        assert!(!asked.is_ambiguous(&key(1)));
-        asked.note(key(1));
-        asked.note(key(2));
-        assert!(!asked.is_ambiguous(&key(1)));
-        asked.note(key(1));
-        assert!(asked.is_ambiguous(&key(1)) && !asked.is_ambiguous(&key(2)));
+        assert!(!asked.is_ambiguous(key(1), "a"));
+        for (nonce, caller) in [(1, "a"), (2, "a"), (1, "b")] {
+            asked.note(key(nonce), caller);
+        }
+        assert!(!asked.is_ambiguous(key(1), "a"));
+        asked.note(key(1), "a");
+        let all =
+            [(1, "a"), (2, "a"), (1, "b")].map(|(nonce, caller)| asked.is_ambiguous(key(nonce), caller));
+        assert_eq!(all, [true, false, false]);
+        asked.forget(key(1), "a");
+        assert!(!asked.is_ambiguous(key(1), "a"));
     }
 
     #[test]
-    fn what_was_asked_long_ago_makes_room() {
-        let (asked, now) = (AskedFor::default(), Instant::now());
-        for nonce in 0..KEPT as u64 {
-            asked.note_at(key(nonce), now);
+    fn two_generations_are_kept_and_no_more() {
+        let asked = AskedFor::default();
+        let twice = |nonce| (0..2).for_each(|_| asked.note(key(nonce), "a"));
+        twice(0);
+        let generation = GENERATION as u64;
+        for nonce in 1..=generation {
+            asked.note(key(nonce), "a");
         }
-        asked.note_at(key(0), now + LONG);
-        assert_eq!(asked.lock().len(), 1);
+        assert!(asked.is_ambiguous(key(0), "a"));
+        for nonce in generation + 1..=2 * generation {
+            asked.note(key(nonce), "a");
+        }
+        assert!(!asked.is_ambiguous(key(0), "a"));
+        let known = asked.lock();
+        assert!(known.young.len() + known.old.len() <= 2 * GENERATION);
     }
 }

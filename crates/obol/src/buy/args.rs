@@ -1,11 +1,15 @@
-use crate::{chains_file::ChainsFileArgs, output::Output};
+use crate::{
+    chains_file::ChainsFileArgs,
+    output::Output,
+    wallet::{FolderArgs, PasswordArgs},
+};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
 const EXAMPLE: &str = "\
 Examples:
   obol buy probe http://127.0.0.1:8080/services/hello/
-  obol buy pay http://127.0.0.1:8080/services/hello/ --max-amount 0.01 --key-file payer.key";
+  obol buy pay http://127.0.0.1:8080/services/hello/ --max-amount 0.01 --wallet payer";
 
 /// Asks what a request costs, and pays for it.
 #[derive(Args, Debug)]
@@ -28,10 +32,10 @@ pub(super) enum BuyCommand {
 
 const PAY: &str = "\
 Examples:
-  obol buy pay http://127.0.0.1:8080/services/hello/ --max-amount 0.01 --key-file payer.key
-  obol buy pay https://models.example/v1/chat/completions --max-amount 0.05 --key-file payer.key \\
+  obol buy pay http://127.0.0.1:8080/services/hello/ --max-amount 0.01 --wallet payer
+  obol buy pay https://models.example/v1/chat/completions --max-amount 0.05 --wallet payer \\
       --header 'content-type: application/json' --data @question.json --output json
-  obol buy pay https://api.example/x --max-amount 0.01 --key-file payer.key --dry-run";
+  obol buy pay https://api.example/x --max-amount 0.01 --wallet payer --dry-run";
 
 /// The request that is meant.
 #[derive(Args, Debug)]
@@ -48,8 +52,8 @@ pub(super) struct RequestArgs {
     /// A header of the request, as `name: value`; repeat for several.
     #[arg(long, short = 'H', value_name = "HEADER")]
     pub(super) header: Vec<String>,
-    /// Seconds that one answer may take.
-    #[arg(long, default_value = "120", value_name = "SECONDS")]
+    /// Seconds to wait for an answer, and for each further piece of it.
+    #[arg(long, default_value = "120", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(super) timeout: u64,
 }
 
@@ -63,6 +67,28 @@ pub(super) struct ProbeArgs {
     pub(super) output: Output,
 }
 
+/// Whose money it is.
+#[derive(Args, Debug)]
+pub(super) struct PayerArgs {
+    #[command(flatten)]
+    pub(super) key: KeyArgs,
+    #[command(flatten)]
+    pub(super) wallets: FolderArgs,
+    #[command(flatten)]
+    pub(super) password: PasswordArgs,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(super) struct KeyArgs {
+    /// The payer's wallet: one of the folder, or a keystore file.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(super) wallet: Option<String>,
+    /// File with the payer's private key, as 64 hex digits.
+    #[arg(long, env = "OBOL_PAYER_KEY_FILE", value_name = "FILE")]
+    pub(super) key_file: Option<PathBuf>,
+}
+
 #[derive(Args, Debug)]
 pub(super) struct PayArgs {
     #[command(flatten)]
@@ -71,9 +97,8 @@ pub(super) struct PayArgs {
     /// it is ever signed.
     #[arg(long, value_name = "AMOUNT")]
     pub(super) max_amount: String,
-    /// File with the payer's private key, as 64 hex digits.
-    #[arg(long, env = "OBOL_PAYER_KEY_FILE", value_name = "FILE")]
-    pub(super) key_file: PathBuf,
+    #[command(flatten)]
+    pub(super) payer: PayerArgs,
     /// Folder that keeps what was signed, until it is known what became of it.
     #[arg(long, env = "OBOL_PURCHASES", value_name = "DIR")]
     pub(super) purchases: Option<PathBuf>,
@@ -82,7 +107,7 @@ pub(super) struct PayArgs {
     #[arg(long, env = "OBOL_RPC", hide_env_values = true, value_name = "CHAIN=URL", value_delimiter = ' ')]
     pub(super) rpc: Vec<String>,
     /// Seconds to wait for a settlement that takes long.
-    #[arg(long, default_value = "60", value_name = "SECONDS")]
+    #[arg(long, default_value = "60", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub(super) wait: u64,
     /// Pays anew although an earlier payment for the same request may still be taken: both may be.
     #[arg(long)]

@@ -4,9 +4,9 @@
 //! of it, the same payment is sent again: its nonce can be taken once.
 
 use super::{
-    args::PayArgs,
+    args::{PayArgs, PayerArgs},
     choice::choose,
-    journal::{Place, Signed, default_folder},
+    journal::{Bought, Ended, Kept, Place, default_folder},
     shop::{Answer, Shop},
     sign::sign,
 };
@@ -15,24 +15,22 @@ use crate::{
     exit::Failure,
     faults::Faults,
     output::{self, Output},
-    private_file,
+    secret_file, wallet,
 };
+use alloy_primitives::Address;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use obol_core::Registry;
-use obol_evm::{Key, NonceState, Question, Reads};
+use obol_core::{Amount, Registry};
+use obol_evm::{Key, KeyError, NonceState, Question, Reads};
 use obol_wire::{Receipt, header};
 use serde_json::{Value, json};
-use std::{
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// What is read from the chain about an earlier payment has to be later than its end by so much.
 const CLOCKS: u64 = 60;
 
-/// Between two looks at a settlement that takes long, when the seller does not say.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Between two looks at a settlement that takes long: what a seller asks for, within these.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 struct Buyer {
     shop: Shop,
@@ -47,10 +45,9 @@ pub(super) async fn run(args: Box<PayArgs>) -> Result<(), Failure> {
     let registry = args.known.registry()?;
     let mut faults = Faults::default();
     let endpoints = endpoint::read(&args.rpc, &registry, &mut faults);
-    let key = faults.sift("--key-file", key_file(&args.key_file));
     faults.none()?;
-    let Some(key) = key else { return Ok(()) };
     let shop = Shop::new(&args.request)?;
+    let key = payer(&args.payer)?;
     let folder = match &args.purchases {
         Some(folder) => folder.clone(),
         None => default_folder()?,
@@ -59,18 +56,58 @@ pub(super) async fn run(args: Box<PayArgs>) -> Result<(), Failure> {
     Buyer { shop, key, registry, endpoints, place, args }.buy().await
 }
 
+/// No error quotes the file.
+fn payer(args: &PayerArgs) -> Result<Key, Failure> {
+    match (&args.key.wallet, &args.key.key_file) {
+        (Some(word), _) => wallet::key(word, &args.wallets, &args.password),
+        (None, Some(file)) => {
+            let shown = file.display();
+            let text = secret_file::read("the payer's key", file)
+                .map_err(|error| Failure::config(format!("--key-file: {shown} cannot be read: {error}")))?;
+            text.parse().map_err(|error: KeyError| {
+                Failure::config(format!(
+                    "--key-file: the key in {shown} is {error}; it holds a private key as 64 hex digits"
+                ))
+            })
+        }
+        (None, None) => Err(Failure::config("--wallet or --key-file is missing: say who pays")),
+    }
+}
+
+/// What a seller has done with a payment.
+enum Done {
+    /// It was taken for this answer.
+    Served(Answer),
+    Refused(Answer),
+}
+
+enum OnChain {
+    Gone,
+    Expired,
+    Open,
+}
+
 impl Buyer {
     async fn buy(&self) -> Result<(), Failure> {
-        if let Some(earlier) = self.place.open_payment()? {
+        let mut abandoned = None;
+        if let Some(earlier) = self.place.earlier()? {
             if self.args.dry_run {
                 return self.tell_earlier(&earlier);
             }
-            match self.go_on(&earlier).await? {
-                Earlier::Served(answer) => return self.served(&answer, &earlier),
-                Earlier::Void => self.place.close(&earlier)?,
+            if earlier.answer.is_some() {
+                eprintln!("obol: an earlier run was answered, and did not print it; nothing is paid now");
+                return self.hand_over(earlier).await;
+            }
+            if self.args.again {
+                abandoned = Some(earlier);
+            } else if let Some(served) = self.go_on(&earlier).await? {
+                return self.bought(earlier, served).await;
             }
         }
-        let answer = self.shop.ask(None).await.map_err(|error| self.unreachable(&error))?;
+        let answer =
+            self.shop.ask(None).await.map_err(|error| {
+                Failure::unavailable(format!("{}: {error}; nothing was paid", self.shop.url))
+            })?;
         if answer.status != 402 {
             return self.free(&answer);
         }
@@ -81,18 +118,20 @@ impl Buyer {
         }
         let payment = sign(&self.key, way.offered);
         let sent = sale.pay(way.offered, &payment, &self.registry);
-        let signed = Signed::new(format!("{} {}", self.shop.method, self.shop.url), &payment, &sent);
-        self.place.keep(&signed)?;
-        let answer = self.send(&signed).await?;
-        match answer.is_success() {
-            true => self.served(&answer, &signed),
-            false => Err(self.unserved(&answer, &signed)),
+        let kept = Kept::new(format!("{} {}", self.shop.method, self.shop.url), &payment, &sent);
+        match &abandoned {
+            Some(earlier) => self.place.replace(earlier, &kept)?,
+            None => self.place.keep(&kept)?,
+        }
+        match self.send(&kept).await? {
+            Done::Served(answer) => self.bought(kept, answer).await,
+            Done::Refused(answer) => Err(self.still_open(&answer, &kept)),
         }
     }
 
-    /// Sends a payment until it is known whether the seller serves it.
-    async fn send(&self, signed: &Signed) -> Result<Answer, Failure> {
-        let (sent, until) = (signed.header()?, Instant::now() + Duration::from_secs(self.args.wait));
+    /// Sends a payment until the seller has decided about it.
+    async fn send(&self, kept: &Kept) -> Result<Done, Failure> {
+        let (sent, until) = (kept.header()?, Instant::now() + Duration::from_secs(self.args.wait));
         loop {
             let answer = self.shop.ask(Some(&sent)).await.map_err(|error| {
                 Failure::unknown(format!(
@@ -101,140 +140,244 @@ impl Buyer {
                     self.shop.url
                 ))
             })?;
-            // Served elsewhere at this moment, or waiting for its block.
-            let waits = answer.status == 409 || answer.status == 503;
-            let pause = answer.header("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-            let pause = pause.map_or(LOOK_AGAIN, Duration::from_secs).min(LOOK_AGAIN);
+            if answer.status < 400 || self.receipt(&answer, kept).is_some() {
+                return Ok(Done::Served(answer));
+            }
+            // Being served at this moment, or waiting for its block.
+            let waits = matches!(answer.status, 409 | 503);
+            let asked = answer.header("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+            let pause = asked.map_or(PAUSES.0, Duration::from_secs).clamp(PAUSES.0, PAUSES.1);
             if !waits || Instant::now() + pause > until {
-                return Ok(answer);
+                return Ok(Done::Refused(answer));
             }
             eprintln!("obol: {}; asking again", answer.reason());
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// What became of a payment that an earlier run has signed.
-    async fn go_on(&self, earlier: &Signed) -> Result<Earlier, Failure> {
-        if self.args.again {
-            eprintln!("obol: the earlier payment {} is left to itself, as --again says", earlier.nonce);
-            return Ok(Earlier::Void);
-        }
+    /// The answer to a payment that an earlier run has signed; none when it can never be taken.
+    async fn go_on(&self, earlier: &Kept) -> Result<Option<Answer>, Failure> {
+        self.check_limit(earlier)?;
         eprintln!(
             "obol: an earlier run has signed payment {} for this request; going on with it",
             earlier.nonce
         );
-        let answer = self.send(earlier).await?;
-        if answer.is_success() {
-            return Ok(Earlier::Served(answer));
+        let answer = match self.send(earlier).await? {
+            Done::Served(answer) => return Ok(Some(answer)),
+            Done::Refused(answer) => answer,
+        };
+        // What fails now may be served later.
+        if !answer.is_final() {
+            return Err(self.still_open(&answer, earlier));
         }
         match self.on_chain(earlier).await? {
+            OnChain::Open => Err(self.still_open(&answer, earlier)),
+            OnChain::Expired => {
+                self.close(earlier, Ended::Expired);
+                Ok(None)
+            }
             OnChain::Gone => {
-                self.place.close(earlier)?;
-                Err(Failure::failed(format!(
+                self.close(earlier, Ended::Taken);
+                Err(Failure::not_served(format!(
                     "the earlier payment {} was taken, and the seller does not serve it again ({}); run the command \
                      again to pay anew",
                     earlier.nonce,
                     answer.reason()
                 )))
             }
-            OnChain::Expired => Ok(Earlier::Void),
-            OnChain::Open => Err(self.unserved(&answer, earlier)),
         }
     }
 
-    async fn on_chain(&self, signed: &Signed) -> Result<OnChain, Failure> {
-        let chain = signed.chain()?;
+    /// The limit is today's.
+    fn check_limit(&self, earlier: &Kept) -> Result<(), Failure> {
+        let (price, most) = (self.price(earlier)?, &self.args.max_amount);
+        let asset = self.registry.asset_at(earlier.chain()?, earlier.asset);
+        let within = asset.ok().and_then(|asset| Amount::parse_price(most, asset.decimals).ok());
+        if within.is_some_and(|most| most >= earlier.amount().unwrap_or(most)) {
+            return Ok(());
+        }
+        Err(Failure::too_dear(format!(
+            "an earlier run has signed {price} for this request (payment {}), above --max-amount {most}; it may still \
+             be taken: raise --max-amount to go on with it",
+            earlier.nonce
+        )))
+    }
+
+    async fn on_chain(&self, kept: &Kept) -> Result<OnChain, Failure> {
+        let chain = kept.chain()?;
         let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.chain.id == chain) else {
             return Err(Failure::unknown(format!(
                 "an earlier payment for this request ({}) may have been taken; give --rpc {chain}=<URL> to find out, \
                  or --again to pay anew all the same",
-                signed.nonce
+                kept.nonce
             )));
         };
         let question =
-            Question { token: signed.asset, payer: signed.payer, payee: signed.pay_to, nonce: signed.nonce };
+            Question { token: kept.asset, payer: kept.payer, payee: kept.pay_to, nonce: kept.nonce };
+        let open = |why: String| {
+            Failure::unknown(format!("--rpc: {chain}: {why}; the payment {} may still be taken", kept.nonce))
+        };
         let read = Reads::start(endpoint.rpc.clone()).ask(question).await;
-        let read = read.map_err(|error| Failure::unavailable(format!("--rpc: {chain}: {error}")))?;
+        let read = read.map_err(|error| open(error.to_string()))?;
         if read.chain_id != chain.reference() {
-            return Err(Failure::unavailable(format!(
-                "--rpc: {chain}: the endpoint serves eip155:{}",
-                read.chain_id
-            )));
+            return Err(open(format!("the endpoint serves eip155:{}", read.chain_id)));
         }
         Ok(match read.nonce {
             NonceState::Gone => OnChain::Gone,
-            NonceState::Unused if read.block_time > signed.valid_before.saturating_add(CLOCKS) => {
+            NonceState::Unused if read.block_time > kept.valid_before.saturating_add(CLOCKS) => {
                 OnChain::Expired
             }
             NonceState::Unused => OnChain::Open,
         })
     }
 
-    fn unserved(&self, answer: &Answer, signed: &Signed) -> Failure {
-        let left = signed.valid_before.saturating_sub(unix_now());
-        let message = format!(
+    /// Nothing is known to have moved, and nothing to have stayed.
+    fn still_open(&self, answer: &Answer, kept: &Kept) -> Failure {
+        let left = kept.valid_before.saturating_sub(unix_now());
+        Failure::unknown(format!(
             "{} answered {} ({}); the payment {} is kept, and may be taken for {left} seconds more: run the same \
              command again to send it again",
             self.shop.url,
             answer.status,
             answer.reason(),
-            signed.nonce
-        );
-        // Nothing is known to have moved, and nothing to have stayed.
-        Failure::unknown(message)
+            kept.nonce
+        ))
     }
 
-    fn served(&self, answer: &Answer, signed: &Signed) -> Result<(), Failure> {
-        let receipt =
+    /// What the seller says of this very payment.
+    fn receipt(&self, answer: &Answer, kept: &Kept) -> Option<Receipt> {
+        let told =
             answer.header(header::PAYMENT_RESPONSE).or_else(|| answer.header(header::X_PAYMENT_RESPONSE));
-        let receipt = receipt.and_then(|value| Receipt::decode(value.as_bytes(), &self.registry).ok());
-        let transaction = match &receipt {
-            Some(Receipt::Settled { transaction, .. }) => Some(*transaction),
-            Some(Receipt::Unsettled { transaction, .. }) => *transaction,
-            None => None,
+        let receipt = Receipt::decode(told?.as_bytes(), &self.registry).ok()?;
+        match &receipt {
+            Receipt::Settled { chain, payer, amount, .. } => {
+                let ours = kept.chain == chain.to_string() && kept.payer == *payer;
+                let amount_is = amount.is_none_or(|amount| kept.amount().is_ok_and(|ours| ours == amount));
+                (ours && amount_is).then_some(receipt)
+            }
+            Receipt::Unsettled { .. } => None,
+        }
+    }
+
+    async fn bought(&self, mut kept: Kept, answer: Answer) -> Result<(), Failure> {
+        let transaction = match self.receipt(&answer, &kept) {
+            Some(Receipt::Settled { transaction, .. }) => Some(transaction),
+            Some(Receipt::Unsettled { .. }) | None => None,
         };
-        let asset = self.registry.asset_at(signed.chain()?, signed.asset).ok();
-        let price = match asset {
-            Some(asset) => format!("{} {}", signed.amount()?.to_decimal(asset.decimals), asset.symbol),
-            None => format!("{} of {}", signed.amount, signed.asset),
+        if let Some(why) = &answer.broken {
+            eprintln!("obol: the answer broke off after {} bytes: {why}", answer.body.len());
+        }
+        let bought = Bought {
+            status: answer.status,
+            location: answer.location(),
+            transaction,
+            settled: transaction.is_some(),
+            whole: answer.broken.is_none(),
         };
-        self.place.close(signed)?;
+        kept.answer = Some(bought);
+        if let Err(error) = self.place.keep_answer(&kept, &answer.body) {
+            eprintln!("obol: the answer cannot be kept: {error}; it is printed all the same");
+            return self.print_and_close(&kept, &answer.body).await;
+        }
+        self.hand_over(kept).await
+    }
+
+    async fn hand_over(&self, kept: Kept) -> Result<(), Failure> {
+        let body = self.place.body().map_err(|error| {
+            Failure::failed(format!("the answer that was paid for cannot be read again: {error}"))
+        })?;
+        self.print_and_close(&kept, &body).await
+    }
+
+    /// It is accounted for when it is out.
+    async fn print_and_close(&self, kept: &Kept, body: &[u8]) -> Result<(), Failure> {
+        let Some(bought) = &kept.answer else { return Err(Failure::failed("there is no answer")) };
+        let evidence = self.evidence(kept, bought).await?;
+        let price = self.price(kept)?;
         let paid = json!({
-            "chain": signed.chain, "asset": signed.asset.to_checksum(None), "amount": signed.amount,
-            "price": price, "payer": signed.payer.to_checksum(None), "pay_to": signed.pay_to.to_checksum(None),
-            "nonce": signed.nonce, "transaction": transaction,
-            "settled": matches!(receipt, Some(Receipt::Settled { .. })),
+            "chain": kept.chain, "asset": kept.asset.to_checksum(None), "amount": kept.amount()?.to_string(),
+            "price": price, "payer": kept.payer.to_checksum(None), "pay_to": kept.pay_to.to_checksum(None),
+            "nonce": kept.nonce, "transaction": bought.transaction, "settled": bought.settled,
+            "evidence": evidence,
         });
-        let where_ = transaction.map_or("no transaction is named".to_owned(), |hash| hash.to_string());
-        eprintln!("obol: paid {price} to {} on {}: {where_}", signed.pay_to.to_checksum(None), signed.chain);
-        self.print(answer, Some(paid))
+        self.print(bought.status, bought.location.as_deref(), body, Some(paid));
+        let pay_to = kept.pay_to.to_checksum(None);
+        match (bought.transaction, evidence) {
+            (Some(hash), _) => eprintln!("obol: paid {price} to {pay_to} on {}: {hash}", kept.chain),
+            (None, "chain") => eprintln!("obol: paid {price} to {pay_to} on {}", kept.chain),
+            (None, _) => eprintln!(
+                "obol: sent {price} to {pay_to} on {}, without a receipt for it; it may be taken until it expires",
+                kept.chain
+            ),
+        }
+        if let (300.., Some(location)) = (bought.status, &bought.location) {
+            eprintln!("obol: the answer is {}, to {location}", bought.status);
+        }
+        self.close(kept, Ended::Served);
+        match bought.whole {
+            true => Ok(()),
+            false => Err(Failure::not_served(format!(
+                "{} was paid for, and its answer broke off; running the command again pays again",
+                self.shop.url
+            ))),
+        }
+    }
+
+    /// Who says that the money has moved.
+    async fn evidence(&self, kept: &Kept, bought: &Bought) -> Result<&'static str, Failure> {
+        let chain = kept.chain()?;
+        let has_endpoint = self.endpoints.iter().any(|endpoint| endpoint.chain.id == chain);
+        if has_endpoint && matches!(self.on_chain(kept).await, Ok(OnChain::Gone)) {
+            return Ok("chain");
+        }
+        Ok(if bought.settled { "claimed" } else { "none" })
+    }
+
+    /// A file that cannot be moved is no reason to withhold what was bought.
+    fn close(&self, kept: &Kept, ended: Ended) {
+        if let Err(error) = self.place.close(kept, ended) {
+            eprintln!(
+                "obol: payment {} is accounted for, and its file could not be put away: {error}",
+                kept.nonce
+            );
+        }
+    }
+
+    fn price(&self, kept: &Kept) -> Result<String, Failure> {
+        let amount = kept.amount()?;
+        Ok(match self.registry.asset_at(kept.chain()?, kept.asset) {
+            Ok(asset) => format!("{} {}", amount.to_decimal(asset.decimals), asset.symbol),
+            Err(_) => format!("{amount} of {}", kept.asset),
+        })
     }
 
     fn free(&self, answer: &Answer) -> Result<(), Failure> {
+        self.print(answer.status, answer.location().as_deref(), &answer.body, None);
         eprintln!("obol: {} answered {} without a payment", self.shop.url, answer.status);
-        self.print(answer, None)?;
-        match answer.is_success() {
+        match answer.broken.is_none() && answer.status < 300 {
             true => Ok(()),
-            false => Err(Failure::failed(format!("{} answered {}", self.shop.url, answer.status))),
+            false => Err(Failure::failed(format!(
+                "{} answered {}; nothing was paid",
+                self.shop.url, answer.status
+            ))),
         }
     }
 
-    fn print(&self, answer: &Answer, paid: Option<Value>) -> Result<(), Failure> {
+    fn print(&self, status: u16, location: Option<&str>, body: &[u8], paid: Option<Value>) {
         match self.args.output {
             Output::Json => {
-                let mut document = json!({"status": answer.status, "paid": paid});
-                match std::str::from_utf8(&answer.body) {
+                let mut document = json!({"status": status, "location": location, "paid": paid});
+                match std::str::from_utf8(body) {
                     Ok(text) => document["body"] = text.into(),
-                    Err(_) => document["body_base64"] = STANDARD.encode(&answer.body).into(),
+                    Err(_) => document["body_base64"] = STANDARD.encode(body).into(),
                 }
                 output::print(&format!("{document}\n"));
             }
-            Output::Table => output::print_bytes(&answer.body),
+            Output::Table => output::print_bytes(body),
         }
-        Ok(())
     }
 
-    fn tell_price(&self, price: &str, chain: &str, pay_to: alloy_primitives::Address) -> Result<(), Failure> {
+    fn tell_price(&self, price: &str, chain: &str, pay_to: Address) -> Result<(), Failure> {
         let pay_to = pay_to.to_checksum(None);
         output::print(&match self.args.output {
             Output::Json => {
@@ -245,40 +388,19 @@ impl Buyer {
         Ok(())
     }
 
-    fn tell_earlier(&self, earlier: &Signed) -> Result<(), Failure> {
+    fn tell_earlier(&self, earlier: &Kept) -> Result<(), Failure> {
+        let does = match &earlier.answer {
+            Some(_) => "print the answer to",
+            None => "send again",
+        };
         output::print(&match self.args.output {
-            Output::Json => format!("{}\n", json!({"would_send_again": earlier.nonce})),
-            Output::Table => format!(
-                "It would send the payment {} again, which an earlier run has signed.\n",
-                earlier.nonce
-            ),
+            Output::Json => format!("{}\n", json!({"would": does, "payment": earlier.nonce})),
+            Output::Table => {
+                format!("It would {does} the payment {}, which an earlier run has signed.\n", earlier.nonce)
+            }
         });
         Ok(())
     }
-
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        Failure::unavailable(format!("{}: {error}; nothing was paid", self.shop.url))
-    }
-}
-
-enum Earlier {
-    Served(Answer),
-    /// It can never be taken any more, or the user says so.
-    Void,
-}
-
-enum OnChain {
-    Gone,
-    Expired,
-    Open,
-}
-
-fn key_file(path: &Path) -> Result<Key, String> {
-    let text = private_file::read(path, "the payer's key")
-        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    text.parse().map_err(|error: obol_evm::KeyError| {
-        format!("the key in {} is {error}; it holds a private key as 64 hex digits", path.display())
-    })
 }
 
 fn unix_now() -> u64 {

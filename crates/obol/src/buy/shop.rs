@@ -20,21 +20,25 @@ pub(super) struct Shop {
     body: Bytes,
 }
 
-/// A whole answer.
+/// An answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(super) body: Vec<u8>,
+    /// Why the body is not all there.
+    pub(super) broken: Option<String>,
 }
+
+/// Bytes of a body that are taken.
+const LONGEST: usize = 256 * 1024 * 1024;
+
+/// Characters of a seller's words that are shown.
+const WORDS: usize = 200;
 
 impl Answer {
     pub(super) fn header(&self, name: &str) -> Option<&HeaderValue> {
         self.headers.get(name)
-    }
-
-    pub(super) const fn is_success(&self) -> bool {
-        self.status >= 200 && self.status < 300
     }
 
     /// The challenge of a 402.
@@ -43,11 +47,29 @@ impl Answer {
         Sale::parse(challenge, &self.body, registry).map_err(Failure::failed)
     }
 
-    /// Why it is refused, as far as the seller says.
+    /// Whether the payment is refused for good, as far as the seller says: not for a moment, and not
+    /// for want of something behind it.
+    pub(super) fn is_final(&self) -> bool {
+        let said = self.json();
+        let retriable = said.as_ref().and_then(|said| said.get("retriable")?.as_bool());
+        let client = (400..500).contains(&self.status) && !matches!(self.status, 408 | 409 | 425 | 429);
+        client && retriable != Some(true)
+    }
+
+    /// Why it is refused, as far as the seller says. It may say anything: a terminal must not obey it.
     pub(super) fn reason(&self) -> String {
-        let said = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
+        let said = self.json();
         let said = said.as_ref().and_then(|said| said.get("reason").or_else(|| said.get("error")));
-        said.and_then(|said| said.as_str()).unwrap_or("no reason is given").to_owned()
+        let said = said.and_then(|said| said.as_str()).unwrap_or("no reason is given");
+        said.chars().take(WORDS).collect::<String>().escape_debug().to_string()
+    }
+
+    pub(super) fn location(&self) -> Option<String> {
+        Some(self.header("location")?.to_str().ok()?.escape_debug().to_string())
+    }
+
+    fn json(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.body).ok()
     }
 }
 
@@ -72,13 +94,15 @@ impl Shop {
         let http = Client::builder()
             // A payment goes to the address that asked for it, and to no other.
             .redirect(Policy::none())
-            .timeout(Duration::from_secs(args.timeout))
+            // Between two pieces: a long answer may take its time.
+            .read_timeout(Duration::from_secs(args.timeout))
+            .connect_timeout(Duration::from_secs(args.timeout))
             .build()
             .map_err(|error| Failure::failed(format!("cannot make requests: {error}")))?;
         Ok(Self { http, method, url, headers, body })
     }
 
-    /// Sends it, with a payment or without.
+    /// Sends it, with a payment or without. Fails when not even the head of an answer comes.
     pub(super) async fn ask(&self, payment: Option<&PaymentHeader>) -> Result<Answer, reqwest::Error> {
         let mut request =
             self.http.request(self.method.clone(), self.url.clone()).headers(self.headers.clone());
@@ -88,15 +112,31 @@ impl Shop {
         if let Some(payment) = payment {
             request = request.header(payment.name, &payment.value);
         }
-        let answer = request.send().await?;
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        Ok(Answer { status, headers, body: answer.bytes().await? })
+        let mut response = request.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let mut answer = Answer { status, headers, body: Vec::new(), broken: None };
+        loop {
+            match response.chunk().await {
+                Ok(None) => return Ok(answer),
+                Ok(Some(piece)) if answer.body.len() + piece.len() <= LONGEST => answer.body.extend(piece),
+                Ok(Some(_)) => answer.broken = Some(format!("it is longer than {LONGEST} bytes")),
+                Err(error) => answer.broken = Some(error.to_string()),
+            }
+            if answer.broken.is_some() {
+                return Ok(answer);
+            }
+        }
     }
 
     /// Tells requests apart: what is paid for one is not spent on another.
     pub(super) fn fingerprint(&self) -> B256 {
         let mut hash = Keccak256::new();
-        let parts = [self.method.as_str().as_bytes(), self.url.as_str().as_bytes(), &self.body];
+        // What no seller sees.
+        let mut url = self.url.clone();
+        url.set_fragment(None);
+        let kind =
+            self.headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let parts = [self.method.as_str().as_bytes(), url.as_str().as_bytes(), kind, &self.body];
         for part in parts {
             // Lengths keep two different requests from being one text.
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());

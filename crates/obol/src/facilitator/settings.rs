@@ -5,7 +5,7 @@ use crate::{
     exit::Failure,
     faults::{Faults, number},
     logging::Logging,
-    private_file,
+    secret_file,
     serving::{Serving, addresses},
     settling::Settling,
 };
@@ -86,7 +86,7 @@ fn sift(args: FacilitatorArgs, logging: Logging, faults: &mut Faults) -> Option<
 fn callers(path: Option<&Path>) -> Result<Callers, String> {
     const FORM: &str = "it holds a line <name> <token> for each caller";
     let Some(path) = path else { return Ok(Callers::anybody()) };
-    let text = private_file::read(path, "the callers' tokens")
+    let text = secret_file::read("the callers' tokens", path)
         .map_err(|error| format!("{} cannot be read: {error}; {FORM}", path.display()))?;
     Callers::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
 }

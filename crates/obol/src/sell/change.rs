@@ -2,7 +2,7 @@
 
 use super::{
     args::FolderArgs,
-    offers::{Offers, write},
+    offers::{Offers, Write, write},
 };
 use crate::{exit::Failure, output};
 use obol_api::{remove, set_paused};
@@ -24,7 +24,7 @@ pub(super) fn pause(folder: &FolderArgs, name: &str, paused: bool) -> Result<(),
     let changed = set_paused(&text, &found.file, (id, paused), (&offers.registry, &offers.limits)).map_err(
         |error| Failure::config(format!("{}: {error}; nothing was changed", found.file.display())),
     )?;
-    write(&found.file, &changed, false)?;
+    write(&found.file, &changed, Write::Over)?;
     output::print(&format!("{id} is {word} from now on ({}).\n", found.file.display()));
     Ok(())
 }
@@ -37,9 +37,9 @@ pub(super) fn delete(folder: &FolderArgs, name: &str) -> Result<(), Failure> {
     let removed = remove(&text, file, id, (&offers.registry, &offers.limits))
         .map_err(|error| Failure::config(format!("{}: {error}; nothing was changed", file.display())))?;
     let kept = free_name(&offers.folder, id);
-    write(&kept, &removed.document, true)?;
+    write(&kept, &removed.document, Write::Beside(file))?;
     match removed.rest {
-        Some(rest) => write(file, &rest, false)?,
+        Some(rest) => write(file, &rest, Write::Over)?,
         None => fs::remove_file(file)
             .map_err(|error| Failure::config(format!("{} cannot be removed: {error}", file.display())))?,
     }

@@ -2,7 +2,7 @@
 
 use super::{
     args::{HttpArgs, InferenceArgs, NewArgs, Runtime},
-    offers::{Offers, write},
+    offers::{Offers, Write, write},
 };
 use crate::{exit::Failure, output};
 use obol_api::{Found, parse};
@@ -32,7 +32,7 @@ fn create(new: &NewArgs, kind: &str, model: Option<&str>) -> Result<(), Failure>
         ));
     }
     let text = manifest(new, kind, model)?;
-    let mut offers = Offers::read(&new.folder)?;
+    let mut offers = Offers::read_strictly(&new.folder)?;
     let file = offers.folder.join(format!("{}.yaml", new.name));
     let read = parse(&text, &file, &offers.registry, &offers.limits);
     if let Some(fault) = read.faults.first() {
@@ -60,7 +60,7 @@ fn create(new: &NewArgs, kind: &str, model: Option<&str>) -> Result<(), Failure>
         output::print(&text);
         return Ok(());
     }
-    write(&file, &text, true)?;
+    write(&file, &text, Write::New)?;
     output::print(&format!(
         "{} is written, and sold at {} once a verifier watches the folder.\n",
         file.display(),

@@ -6,9 +6,12 @@ use obol_api::{Fault, Folder, Found, Limits};
 use obol_core::{OfferId, Registry, Routes};
 use obol_facilitator::Timing;
 use std::{
-    io::Write,
+    fs::{self, Permissions},
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 #[derive(Debug)]
@@ -21,11 +24,20 @@ pub(super) struct Offers {
 }
 
 impl Offers {
+    /// Every offer that some verifier sells, with whatever budget.
     pub(super) fn read(args: &FolderArgs) -> Result<Self, Failure> {
-        let registry = Arc::new(args.known.registry()?);
-        // As verifiers hold offers to it that are started without other words.
+        Self::read_under(args, Duration::ZERO)
+    }
+
+    /// As verifiers hold offers to it that are started without other words.
+    pub(super) fn read_strictly(args: &FolderArgs) -> Result<Self, Failure> {
         let timing = Timing::default();
-        let limits = Limits { settle_and_skew: timing.settle_budget + timing.clock_skew, payees: None };
+        Self::read_under(args, timing.settle_budget + timing.clock_skew)
+    }
+
+    fn read_under(args: &FolderArgs, settle_and_skew: Duration) -> Result<Self, Failure> {
+        let registry = Arc::new(args.known.registry()?);
+        let limits = Limits { settle_and_skew, payees: None };
         let folder = args.offers.clone();
         let (found, faults) =
             Folder::read(&folder, Arc::clone(&registry), limits.clone()).map_err(|error| {
@@ -68,22 +80,46 @@ impl Offers {
     }
 }
 
-/// Writes a file whole or not at all, as one that is new, or in the place of the one there.
-pub(super) fn write(path: &Path, text: &str, new: bool) -> Result<(), Failure> {
+/// What becomes of a file that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Write<'a> {
+    /// There is none.
+    New,
+    /// There is none, and this one's owner and mode are taken over.
+    Beside(&'a Path),
+    Over,
+}
+
+/// Writes a file whole or not at all. One that is replaced keeps its owner and mode: the verifier has
+/// to be able to read it.
+pub(super) fn write(path: &Path, text: &str, how: Write<'_>) -> Result<(), Failure> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let like = match how {
+        Write::New => None,
+        Write::Beside(other) => Some(other),
+        Write::Over => Some(path),
+    };
     let written = || {
         let mut part = tempfile::Builder::new().prefix(".obol-").tempfile_in(folder)?;
         part.write_all(text.as_bytes())?;
-        let mode = match std::fs::metadata(path) {
-            Ok(about) => about.permissions(),
-            Err(_) => std::os::unix::fs::PermissionsExt::from_mode(0o644),
-        };
-        part.as_file().set_permissions(mode)?;
+        match like.map(fs::metadata).transpose()? {
+            Some(like) => {
+                let made = part.as_file().metadata()?;
+                if (made.uid(), made.gid()) != (like.uid(), like.gid()) {
+                    fchown(part.as_file(), Some(like.uid()), Some(like.gid()))?;
+                }
+                part.as_file().set_permissions(like.permissions())?;
+            }
+            None => part.as_file().set_permissions(Permissions::from_mode(0o644))?,
+        }
         part.as_file().sync_all()?;
-        let persisted = if new { part.persist_noclobber(path) } else { part.persist(path) };
+        let persisted = match how {
+            Write::New | Write::Beside(_) => part.persist_noclobber(path),
+            Write::Over => part.persist(path),
+        };
         persisted.map(drop).map_err(|error| error.error)
     };
-    written().map_err(|error: std::io::Error| {
+    written().map_err(|error: io::Error| {
         Failure::config(format!("{} cannot be written: {error}; nothing was changed", path.display()))
     })
 }

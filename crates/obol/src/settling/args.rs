@@ -15,9 +15,12 @@ pub(crate) struct SettlingArgs {
     #[arg(long, env = "OBOL_RPC", hide_env_values = true, value_name = "CHAIN=URL", value_delimiter = ' ',
           help_heading = REQUIRED)]
     pub(crate) rpc: Vec<String>,
-    /// File with the private key (hex) of the account that pays gas for settlements.
+    /// File with the private key of the account that pays gas for settlements: hex, or a keystore.
     #[arg(long, env = "OBOL_SETTLER_KEY_FILE", value_name = "FILE", help_heading = REQUIRED)]
     pub(crate) settler_key_file: Option<PathBuf>,
+    /// File with the password of that keystore; else OBOL_SETTLER_PASSWORD.
+    #[arg(long, env = "OBOL_SETTLER_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) settler_password_file: Option<PathBuf>,
     /// File that adds chains and assets to the built-in ones.
     #[arg(long, env = "OBOL_CHAINS", value_name = "FILE")]
     pub(crate) chains: Option<PathBuf>,
