@@ -27,7 +27,7 @@ pub(crate) struct FacilitatorArgs {
     /// Where health is answered for operators: /healthz, /readyz.
     #[arg(long, env = "OBOL_ADMIN_LISTEN", default_value = "127.0.0.1:8091", value_name = "ADDRESS")]
     pub(super) admin_listen: String,
-    /// File with a line <name> <token> for each caller. Without it, whoever reaches the address may
+    /// File with a name and a token on each line, for each caller. Without it, whoever reaches the address may
     /// ask, which then has to be a loopback address.
     #[arg(long, env = "OBOL_CALLERS_FILE", value_name = "FILE")]
     pub(super) callers_file: Option<PathBuf>,

@@ -51,7 +51,7 @@ pub(super) enum SellCommand {
     Pause {
         #[command(flatten)]
         folder: FolderArgs,
-        /// The offer: <name>, or <namespace>/<name>.
+        /// The offer: its name, or `namespace/name`.
         #[arg(value_name = "OFFER")]
         name: String,
     },
@@ -60,7 +60,7 @@ pub(super) enum SellCommand {
     Resume {
         #[command(flatten)]
         folder: FolderArgs,
-        /// The offer: <name>, or <namespace>/<name>.
+        /// The offer: its name, or `namespace/name`.
         #[arg(value_name = "OFFER")]
         name: String,
     },
@@ -69,7 +69,7 @@ pub(super) enum SellCommand {
     Delete {
         #[command(flatten)]
         folder: FolderArgs,
-        /// The offer: <name>, or <namespace>/<name>.
+        /// The offer: its name, or `namespace/name`.
         #[arg(value_name = "OFFER")]
         name: String,
     },
@@ -94,7 +94,7 @@ Example:
 pub(super) struct NewArgs {
     #[command(flatten)]
     pub(super) folder: FolderArgs,
-    /// The offer's name: lower-case letters, digits and hyphens. It is sold at /services/<NAME>.
+    /// The offer's name: lower-case letters, digits and hyphens. It is sold at `/services/NAME`.
     #[arg(value_name = "NAME")]
     pub(super) name: String,
     /// The namespace of its name.
@@ -119,7 +119,7 @@ pub(super) struct NewArgs {
     /// What buyers read about it.
     #[arg(long, value_name = "TEXT")]
     pub(super) description: Option<String>,
-    /// Where it is sold, in the place of /services/<NAME>.
+    /// Where it is sold, in the place of `/services/NAME`.
     #[arg(long, value_name = "PATH")]
     pub(super) path: Option<String>,
     /// Only requests for this host.
@@ -168,7 +168,7 @@ pub(super) enum Runtime {
 pub(super) struct StatusArgs {
     #[command(flatten)]
     pub(super) folder: FolderArgs,
-    /// The offer: <name>, or <namespace>/<name>.
+    /// The offer: its name, or `namespace/name`.
     #[arg(value_name = "OFFER")]
     pub(super) name: String,
     /// The ledger's file, for what it has earned.
