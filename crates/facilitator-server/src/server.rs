@@ -308,9 +308,15 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_loopback() {
-        for host in
-            ["localhost", "LOCALHOST:8090", "127.0.0.1", "127.0.0.1:8090", "[::1]:8090", "::1", "127.1.2.3:1"]
-        {
+        for host in [
+            "localhost",
+            "LOCALHOST:8090",
+            "127.0.0.1",
+            "127.0.0.1:8090",
+            "[::1]:8090",
+            "[::1]",
+            "127.1.2.3:1",
+        ] {
             assert!(is_loopback(host), "{host}");
         }
         for host in [
