@@ -1,0 +1,120 @@
+//! `obol facilitator`, killed at each step of a settlement: the next process tells the caller what
+//! became of it, and nothing is settled twice or lost.
+
+use anyhow::{Context, Result, bail, ensure};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use obol_core::WireVersion;
+use obol_devchain::{Devchain, Mining, Options};
+use obol_tests::{Buyer, fetch, price, question, request, until};
+use serde_json::Value;
+use std::{
+    fs, net::SocketAddr, os::unix::process::ExitStatusExt, path::Path, process::Stdio, time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+/// What a settlement passes, before and after each commit and each call.
+const STEPS: [&str; 11] = [
+    "rpc.reads",
+    "ledger.reserve",
+    "ledger.owe",
+    "rpc.eth_getTransactionCount",
+    "ledger.store-batch",
+    "rpc.eth_sendRawTransaction",
+    "ledger.taken",
+    "rpc.receipts",
+    "ledger.include",
+    "ledger.start-delivery",
+    "ledger.finish-delivery",
+];
+
+/// Each has a chain, and waits for the dead one's lease to run out.
+const AT_ONCE: usize = 6;
+
+struct Facilitator {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Facilitator {
+    async fn start(folder: &Path, chain: &Devchain, stop_at: &str) -> Result<Self> {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_obol"))
+            .args(["facilitator", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--ledger", "ledger.db", "--settler-key-file", "settler.key"])
+            .args(["--rpc", &format!("base-sepolia={}", chain.url())])
+            .current_dir(folder)
+            .env("OBOL_STOP_AT", stop_at)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().context("stderr")?).lines();
+        while let Some(line) = lines.next_line().await? {
+            if let Some((_, rest)) = line.split_once("address=") {
+                let address = rest.split(' ').next().context("an address")?.parse()?;
+                // Whoever does not read what it says stops it.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Ok(Self { child, address });
+            }
+        }
+        bail!("it ended without an address")
+    }
+
+    /// The answer, or none when there is none.
+    async fn settle(&self, body: &str) -> Result<Option<Value>> {
+        let mut request = request(hyper::Method::POST, "/settle", body.to_owned());
+        request.headers_mut().insert("content-type", "application/json".parse()?);
+        match fetch(self.address, request).await {
+            Ok(answered) => answered.json().map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+async fn killed_at(point: String) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mining = Mining::Interval(Duration::from_millis(200));
+    let chain = Devchain::start(Options { mining, ..Options::default() }).await?;
+    fs::write(folder.path().join("settler.key"), chain.settler().key.to_string())?;
+    let requirement = price(chain.seller());
+    let payment = Buyer::of(chain.buyers()[0]).pay(&requirement);
+    let body = question(&payment, &requirement, WireVersion::V2).to_string();
+    let mut first = Facilitator::start(folder.path(), &chain, &point).await?;
+    let answer = first.settle(&body).await?;
+    ensure!(answer.is_none(), "{point} was not reached before the answer: {answer:?}");
+    let status = tokio::time::timeout(Duration::from_secs(30), first.child.wait()).await;
+    ensure!(status.context("it lives")??.signal() == Some(9), "{point}");
+    let next = Facilitator::start(folder.path(), &chain, "").await?;
+    let settled = until(format!("settled after {point}"), async || {
+        let answer = next.settle(&body).await?.context("an answer")?;
+        Ok((answer["success"] == true).then_some(answer))
+    })
+    .await?;
+    assert_eq!(next.settle(&body).await?.context("an answer")?, settled, "{point}");
+    let seller = chain.seller().address;
+    let transfers = chain.transfer_events(0).await?;
+    let ours: Vec<_> = transfers.iter().filter(|transfer| transfer.to == seller).collect();
+    assert_eq!(ours.len(), 1, "{point}");
+    assert_eq!(settled["transaction"], ours[0].transaction.to_string(), "{point}");
+    let verified = Command::new(env!("CARGO_BIN_EXE_obol"))
+        .args(["ledger", "verify", "--ledger", "ledger.db"])
+        .args(["--rpc", &format!("base-sepolia={}", chain.url())])
+        .current_dir(folder.path())
+        .output()
+        .await?;
+    ensure!(verified.status.success(), "{point}: {}", String::from_utf8_lossy(&verified.stdout));
+    drop(next);
+    chain.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_facilitator_killed_at_any_step_of_a_settlement_settles_it_once_and_tells() -> Result<()> {
+    let sides = STEPS.iter().flat_map(|step| match step.starts_with("ledger.") {
+        true => [format!("{step}.before-commit"), format!("{step}.after-commit")],
+        false => [format!("{step}.before"), format!("{step}.after")],
+    });
+    stream::iter(sides).map(killed_at).buffer_unordered(AT_ONCE).try_collect().await
+}
