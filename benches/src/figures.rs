@@ -2,6 +2,8 @@
 
 mod admission;
 mod challenge;
+mod facilitator;
+mod forward_auth;
 mod gate;
 mod lookup;
 mod memory;
@@ -23,6 +25,12 @@ pub(crate) enum Bench {
     /// Paid requests without the settlement's wait: gate_latency_p50, gate_latency_p99.
     #[value(alias = "gate_latency", alias = "gate_latency_p50", alias = "gate_latency_p99")]
     Gate,
+    /// Proxies that ask at /verify: verify_unpaid, verify_paid.
+    #[value(alias = "verify_unpaid", alias = "verify_paid")]
+    ForwardAuth,
+    /// Over HTTP, on a local chain: fac_verify, fac_settle_1, fac_settle_16, fac_settle_64.
+    #[value(alias = "fac_verify", alias = "fac_settle_1", alias = "fac_settle_16", alias = "fac_settle_64")]
+    Facilitator,
     /// The ledger alone.
     #[value(alias = "reservation_64", alias = "reservation_256")]
     Reservation,
@@ -42,6 +50,8 @@ impl Bench {
             Self::Challenge => challenge::run(),
             Self::Admission => admission::run(),
             Self::Gate => gate::run(),
+            Self::ForwardAuth => forward_auth::run(),
+            Self::Facilitator => facilitator::run(),
             Self::Reservation => reservation::run(),
             Self::Settlement => settlement::run(),
             Self::Memory => memory::run(),

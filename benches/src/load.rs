@@ -98,6 +98,15 @@ pub(crate) fn get(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     request.into_bytes()
 }
 
+/// A request with a JSON body.
+pub(crate) fn post(path: &str, body: &str) -> Vec<u8> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
 /// Several connections that send the same request as often as they can.
 #[derive(Debug)]
 pub(crate) struct Load {

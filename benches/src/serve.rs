@@ -2,6 +2,7 @@
 
 mod bare;
 mod chain;
+mod facilitator;
 mod gate;
 mod http1;
 mod proxy;
@@ -28,6 +29,19 @@ pub(crate) enum Server {
         /// The endpoint of the chain; without it payments are refused.
         #[arg(long)]
         chain: Option<String>,
+        /// Answers proxies on this machine at /verify, and settles nothing for them.
+        #[arg(long)]
+        verify_only: bool,
+    },
+    /// The facilitator for others, for anybody.
+    Facilitator {
+        #[arg(long)]
+        ledger: PathBuf,
+        #[arg(long)]
+        chain: String,
+        /// The number of the settler's key.
+        #[arg(long, default_value_t = 0)]
+        settler: usize,
     },
     /// A bare hyper server that repeats another server's answer to this path.
     Bare { of: SocketAddr, path: String },
@@ -49,8 +63,11 @@ pub(crate) fn run(server: Server) -> Result<()> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         say(&listener.local_addr()?.to_string())?;
         match server {
-            Server::Gate { ledger, upstream, chain } => {
-                gate::start(listener, &ledger, &upstream, chain.as_deref())?;
+            Server::Gate { ledger, upstream, chain, verify_only } => {
+                gate::start(listener, &ledger, &upstream, chain.as_deref(), verify_only)?;
+            }
+            Server::Facilitator { ledger, chain, settler } => {
+                facilitator::start(listener, &ledger, &chain, settler)?;
             }
             Server::Bare { of, path } => bare::start_like(listener, of, &path).await?,
             Server::Upstream => bare::start_upstream(listener),

@@ -8,7 +8,7 @@ use crate::{
 };
 use alloy_primitives::B256;
 use anyhow::{Context, Result, bail};
-use obol_core::{Charge, Offer, Registry};
+use obol_core::{Charge, Offer, Payment, Registry};
 use obol_evm::typed;
 use obol_facilitator::{Facilitator, Terms, Timing};
 use obol_ledger::{Clock, Ledger, Place, Reservation};
@@ -77,13 +77,24 @@ impl Gate {
 }
 
 /// Signatures with what they sign.
-struct Signed {
+pub(super) struct Signed {
     digest: B256,
     compact: [u8; 64],
     id: RecoveryId,
 }
 
-fn recover_all(signed: &[Signed]) -> Result<f64> {
+impl Signed {
+    pub(super) fn of(payment: &Payment) -> Result<Self> {
+        let (rs, v) = payment.signature.split_at_checked(64).context("65 bytes")?;
+        Ok(Self {
+            digest: typed::digest(&stage::requirement()?.asset, &payment.authorization),
+            compact: rs.try_into()?,
+            id: if v == [27] { RecoveryId::Zero } else { RecoveryId::One },
+        })
+    }
+}
+
+pub(super) fn recover_all(signed: &[Signed]) -> Result<f64> {
     let begun = cpu_time();
     for Signed { digest, compact, id } in signed {
         let signature = RecoverableSignature::from_compact(black_box(compact), *id)?;
@@ -93,20 +104,14 @@ fn recover_all(signed: &[Signed]) -> Result<f64> {
 }
 
 /// A round's payments: their headers, and their bare signatures.
-fn sign(payer: &Payer, round: usize, offer: &Offer) -> Result<(Vec<String>, Vec<Signed>)> {
-    let asset = &offer.accepts.first().context("an offer has a price")?.asset;
+fn sign(payer: &Payer, round: usize) -> Result<(Vec<String>, Vec<Signed>)> {
     let mut headers = Vec::with_capacity(PAYMENTS);
     let mut signed = Vec::with_capacity(PAYMENTS);
     for number in round * PAYMENTS..(round + 1) * PAYMENTS {
         let key = stage::key("admission", number / PER_PAYER)?;
         let payment = payer.pay(&key, "admission", number);
         headers.push(payer.header(&payment));
-        let (rs, v) = payment.signature.split_at_checked(64).context("65 bytes")?;
-        signed.push(Signed {
-            digest: typed::digest(asset, &payment.authorization),
-            compact: rs.try_into()?,
-            id: if v == [27] { RecoveryId::Zero } else { RecoveryId::One },
-        });
+        signed.push(Signed::of(&payment)?);
     }
     Ok((headers, signed))
 }
@@ -127,7 +132,7 @@ pub(super) fn run() -> Result<Vec<Figure>> {
         let payer = Payer::new()?;
         let mut turns = Turns::default();
         for round in 0..=ROUNDS {
-            let (headers, signed) = sign(&payer, round, &gate.offer)?;
+            let (headers, signed) = sign(&payer, round)?;
             let (ours, reference) = (gate.admit_all(headers).await?, recover_all(&signed)?);
             // The first round warms up.
             if round > 0 {

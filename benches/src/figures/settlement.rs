@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Ether in wei, for settlers of the benches' own.
 const WEI: u128 = 1_000_000_000_000_000_000_000;
 
-struct Bench {
+pub(super) struct Bench {
     chain: Devchain,
     payer: Payer,
     payers: Vec<Key>,
@@ -40,7 +40,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start() -> Result<Self> {
+    pub(super) async fn start() -> Result<Self> {
         let chain = Devchain::start(Options { mining: Mining::Automine, ..Options::default() }).await?;
         let payers: Vec<Key> = (0..BATCH).map(|number| stage::key("payer", number)).collect::<Result<_>>()?;
         for payer in &payers {
@@ -50,16 +50,24 @@ impl Bench {
         Ok(Self { chain, payer: Payer::new()?, payers, signed: 0 })
     }
 
-    /// From so many payers in turn.
-    fn payments(&mut self, count: usize, payers: usize) -> Vec<Payment> {
-        let first = self.signed;
+    pub(super) fn url(&self) -> &str {
+        self.chain.url()
+    }
+
+    pub(super) async fn stop(self) {
+        self.chain.stop().await;
+    }
+
+    /// From so many payers in turn, or all.
+    pub(super) fn payments(&mut self, count: usize, payers: usize) -> Vec<Payment> {
+        let (first, payers) = (self.signed, payers.min(self.payers.len()));
         self.signed += count;
         let one = |number: usize| self.payer.pay(&self.payers[number % payers], "settlement", number);
         (first..first + count).map(one).collect()
     }
 
     /// An account with ether and without a past.
-    async fn settler(&self, name: &str) -> Result<Key> {
+    pub(super) async fn settler(&self, name: &str) -> Result<Key> {
         let key = stage::key(name, 0)?;
         self.chain.set_balance(key.address(), alloy_primitives::U256::from(WEI)).await?;
         Ok(key)
@@ -90,7 +98,7 @@ impl Bench {
     }
 
     /// Settles each payment in a transaction of its own.
-    async fn settle_singly(&mut self, round: usize) -> Result<(Duration, HashSet<B256>)> {
+    pub(super) async fn settle_singly(&mut self, round: usize) -> Result<(Duration, HashSet<B256>)> {
         let payments = self.payments(SINGLES, BATCH);
         let settler = self.settler(&format!("singles {round}")).await?;
         let rpc = Rpc::new(self.chain.url(), PATIENCE)?;
@@ -163,7 +171,7 @@ async fn measure() -> Result<Vec<Figure>> {
             turns.add(bench.gas(&batch, BATCH).await?, single_gas);
         }
     }
-    bench.chain.stop().await;
+    bench.stop().await;
     let figure = |bench, unit, turns: &Turns, reference: &str, wanted| {
         let ((ours, reference), reference_name) = (turns.medians(), reference.to_owned());
         Figure { bench, unit, ours, reference, reference_name, wanted }

@@ -12,7 +12,13 @@ use tokio::{net::TcpListener, sync::watch};
 /// Delivers before it settles: a bench of the gate does not measure the time between blocks.
 const EXPOSURE: Amount = Amount::from_atomic(alloy_primitives::U256::MAX);
 
-pub(super) fn start(listener: TcpListener, ledger: &Path, upstream: &str, chain: Option<&str>) -> Result<()> {
+pub(super) fn start(
+    listener: TcpListener,
+    ledger: &Path,
+    upstream: &str,
+    chain: Option<&str>,
+    verify_only: bool,
+) -> Result<()> {
     let registry = Arc::new(Registry::built_in());
     let ledger = Ledger::open(&Place::File(ledger), Clock::System, "bench")?;
     let settler = stage::key("settler", 0)?;
@@ -27,8 +33,8 @@ pub(super) fn start(listener: TcpListener, ledger: &Path, upstream: &str, chain:
         registry,
         ledger,
         facilitator: Arc::new(facilitator),
-        trusted: TrustedProxies::default(),
-        forward_auth: ForwardAuth::default(),
+        trusted: TrustedProxies::new(if verify_only { vec!["127.0.0.1".parse()?] } else { Vec::new() }),
+        forward_auth: ForwardAuth { verify_only, ..ForwardAuth::default() },
         max_sales: 4_096,
     })
     .context("cannot read this machine's certificates")?;
