@@ -26,6 +26,7 @@ pub struct CounterOptions {
     pub callers: Callers,
     pub rate: NonZeroU32,
     pub payees: Option<HashSet<Address>>,
+    pub limits: Limits,
 }
 
 impl Default for CounterOptions {
@@ -37,6 +38,7 @@ impl Default for CounterOptions {
             callers: Callers::anybody(),
             rate: NonZeroU32::MAX,
             payees: None,
+            limits: Limits::default(),
         }
     }
 }
@@ -71,7 +73,7 @@ impl FacilitatorStage {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(serve_facilitator(server, listener, Limits::default(), stopped));
+        let server = tokio::spawn(serve_facilitator(server, listener, options.limits, stopped));
         let requirement = price(chain.seller());
         Ok(Self { chain, ledger, address, requirement, facilitator, stop, server, _folder: folder })
     }
@@ -98,12 +100,17 @@ impl FacilitatorStage {
         fetch(self.address, request).await
     }
 
+    /// Begins a shutdown: who waits is answered within the grace.
+    pub fn begin_stop(&self) {
+        // A server that has ended by itself has stopped.
+        let _ = self.stop.send(true);
+    }
+
     /// Stops, after checking that the ledger and the chain tell the same story.
     pub async fn close(self) -> Result<()> {
         let seller = self.chain.seller().address;
         crate::assert_ledger_equals_chain(&self.chain, &self.ledger, seller).await?;
-        // A server that has ended by itself has stopped.
-        let _ = self.stop.send(true);
+        self.begin_stop();
         self.server.await?;
         self.facilitator.stop().await;
         self.chain.stop().await;

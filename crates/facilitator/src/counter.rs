@@ -148,50 +148,46 @@ impl Counter {
             // It may be on its way.
             Err(error) => return unknown(&error),
         };
-        match known {
-            Some(known) if is_owed(known.state()) => {
-                self.go_on(&known, (payment, calls), requirement, caller).await
-            }
-            // A failure is looked at again: the chain has the last word.
-            Some(_) | None => match self.begin(payment, requirement, caller).await {
-                Ok(owed) => self.finish(owed, payment).await,
-                Err(refusal) => refusal.into(),
-            },
+        if let Some(known) = known.filter(|known| is_owed(known.state()))
+            && let Some(settled) = self.go_on(&known, (payment, calls), requirement, caller).await
+        {
+            return settled;
+        }
+        // A failure is looked at again: the chain has the last word.
+        match self.begin(payment, requirement, caller).await {
+            Ok(owed) => self.finish(owed, payment).await,
+            Err(refusal) => refusal.into(),
         }
     }
 
-    /// Of a payment that was taken before, and is due, out or paid.
+    /// Of a payment that was taken before, and is due, out or paid; none when nothing is owed for it
+    /// any more.
     async fn go_on(
         &self,
         known: &PaymentRecord,
         (payment, calls): (&Payment, Vec<Bytes>),
         requirement: &Requirement,
         caller: &str,
-    ) -> Settled {
+    ) -> Option<Settled> {
         let paid = known.inclusion.filter(|_| known.state().is_paid());
         let told = known.delivery == Delivery::Done;
         if !is_for(known, requirement, caller) || told && self.asked.is_ambiguous(payment.key(), caller) {
-            return Settled::Refused(Reason::AlreadyServed.into(), paid.map(|at| at.tx));
+            return Some(Settled::Refused(Reason::AlreadyServed.into(), paid.map(|at| at.tx)));
         }
         let inclusion = match paid {
             Some(inclusion) => inclusion,
             None => match self.outcome(known.id, payment.chain).await {
                 Ok(Outcome::Paid(inclusion)) => inclusion,
-                Ok(Outcome::Open(_)) => return self.pending(known.id).await,
-                Ok(Outcome::Released(why)) => {
-                    return Refusal::new(Reason::SimulationFailed, why.unwrap_or_default()).into();
-                }
-                Ok(Outcome::Failed(why)) => {
-                    return Refusal::new(Reason::SettlementFailed, why.unwrap_or_default()).into();
-                }
-                Err(error) => return unknown(&error),
+                Ok(Outcome::Open(_)) => return Some(self.pending(known.id).await),
+                Ok(Outcome::Released(_) | Outcome::Failed(_)) => return None,
+                Err(error) => return Some(unknown(&error)),
             },
         };
         if told {
-            return Settled::Included(inclusion.tx);
+            return Some(Settled::Included(inclusion.tx));
         }
         let recalled = self.ledger.recall(payment.key(), calls, origin(payment, caller), self.hold()).await;
-        match recalled {
+        Some(match recalled {
             Ok(Some(Reservation::Entitled(owed, _))) => self.tell(owed, inclusion).await,
             Ok(Some(Reservation::Refused(refusal))) => Settled::Refused(refusal, Some(inclusion.tx)),
             Ok(Some(Reservation::Granted(_)) | None) => Settled::Pending(Some(inclusion.tx)),
@@ -199,7 +195,7 @@ impl Counter {
                 tracing::debug!(%error, "the ledger failed at the counter");
                 Settled::Pending(Some(inclusion.tx))
             }
-        }
+        })
     }
 
     /// Takes a payment that nothing is owed for.

@@ -6,6 +6,8 @@ use obol_tests::{Buyer, Customer, Shop, ShopOptions, Upstream};
 use serde_json::Value;
 use std::{
     fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
     process::{Command, Output, Stdio},
 };
 use tempfile::TempDir;
@@ -167,6 +169,25 @@ fn what_cannot_be_sold_is_refused_in_one_sentence_and_not_written() -> Result<()
     assert_eq!((desk.files()?, desk.read("hello.yaml")?), (vec!["hello.yaml".to_owned()], before));
     let dry = desk.done(&words(&with("x", &[&BASE[..], &["--dry-run"]].concat())))?;
     ensure!(dry.contains("name: \"x\"") && desk.files()?.len() == 1, "{dry}");
+    Ok(())
+}
+
+#[test]
+fn a_file_that_is_changed_stays_its_readers_and_nobody_elses() -> Result<()> {
+    let desk = Desk::new()?;
+    desk.done(&words(&desk.http("hello", &BASE)))?;
+    let file = desk.0.path().join("offers/hello.yaml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+    // Another owner can be given by root alone; as anybody else it stays one's own.
+    let owner =
+        if rustix::process::geteuid().is_root() { 65_534 } else { rustix::process::geteuid().as_raw() };
+    std::os::unix::fs::chown(&file, Some(owner), None)?;
+    let about =
+        |path: &Path| fs::metadata(path).map(|about| (about.uid(), about.permissions().mode() & 0o777));
+    desk.done(&["pause", "hello"])?;
+    assert_eq!(about(&file)?, (owner, 0o600));
+    desk.done(&["delete", "hello"])?;
+    assert_eq!(about(&desk.0.path().join("offers/default.hello.deleted"))?, (owner, 0o600));
     Ok(())
 }
 

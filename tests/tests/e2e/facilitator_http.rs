@@ -110,6 +110,29 @@ async fn a_settlement_may_be_asked_for_any_number_of_times_while_it_is_pending()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_answers_those_who_wait_and_the_settlement_goes_on() -> Result<()> {
+    let mut options = slow();
+    options.seller.timing.settle_budget = Duration::from_secs(60);
+    options.limits.grace = Duration::from_secs(4);
+    let stage = FacilitatorStage::open(options).await?;
+    let (payment, question) = pay(&stage, WireVersion::V2);
+    let (answer, ()) = futures_util::try_join!(ask(&stage, "/settle", &question), async {
+        until("a transaction is out", async || {
+            let record = stage.ledger.payment_by_key(payment.key()).await?;
+            Ok(record.is_some_and(|record| record.state() == State::Submitted).then_some(()))
+        })
+        .await?;
+        stage.begin_stop();
+        Ok(())
+    })?;
+    assert_eq!(answer["errorReason"], "settlement_pending", "{answer}");
+    assert_ne!(answer["transaction"], "", "{answer}");
+    mine_all(&stage).await?;
+    assert_eq!(transfers(&stage).await?.len(), 1);
+    stage.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_settled_for_nothing() -> Result<()> {
     let stage = FacilitatorStage::open(CounterOptions::default()).await?;
     let mut free = stage.requirement.clone();
