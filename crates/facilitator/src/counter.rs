@@ -134,9 +134,9 @@ impl Counter {
         }
         let _busy = Busy { key, busy: Arc::clone(&self.busy) };
         let settled = self.try_settle(payment, requirement, caller).await;
-        // Who was refused asks anew, about a payment that has not moved.
+        // Who was refused serves nobody; another request may still wait to be.
         if matches!(settled, Settled::Refused(_, None)) {
-            self.asked.forget(key, caller);
+            self.asked.withdraw(key, caller);
         }
         settled
     }

@@ -44,12 +44,14 @@ impl AskedFor {
         known.young.get(&id).or_else(|| known.old.get(&id)).is_some_and(|times| *times > 1)
     }
 
-    /// Nothing came of it.
-    pub(super) fn forget(&self, key: PaymentKey, caller: &str) {
+    /// One request is not served for it. Others that were asked for may still be.
+    pub(super) fn withdraw(&self, key: PaymentKey, caller: &str) {
         let mut known = self.lock();
         let id = (key, caller.into());
-        known.young.remove(&id);
-        known.old.remove(&id);
+        let Generations { young, old } = &mut *known;
+        if let Some(times) = young.get_mut(&id).or_else(|| old.get_mut(&id)) {
+            *times = times.saturating_sub(1);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Generations> {
@@ -86,7 +88,18 @@ mod tests {
         let all =
             [(1, "a"), (2, "a"), (1, "b")].map(|(nonce, caller)| asked.is_ambiguous(key(nonce), caller));
         assert_eq!(all, [true, false, false]);
-        asked.forget(key(1), "a");
+        asked.withdraw(key(1), "a");
+        assert!(!asked.is_ambiguous(key(1), "a"));
+    }
+
+    #[test]
+    fn a_request_that_is_refused_takes_no_other_ones_question_with_it() {
+        let asked = AskedFor::default();
+        (0..3).for_each(|_| asked.note(key(1), "a"));
+        asked.withdraw(key(1), "a");
+        assert!(asked.is_ambiguous(key(1), "a"));
+        (0..3).for_each(|_| asked.withdraw(key(1), "a"));
+        asked.note(key(1), "a");
         assert!(!asked.is_ambiguous(key(1), "a"));
     }
 
