@@ -110,6 +110,10 @@ impl Counter {
     ) -> Result<(), Refusal> {
         let known = self.ledger.payment_settled_by(payment.key(), settlement_calls(payment)).await;
         let known = known.map_err(unrecorded)?;
+        let held = known.as_ref().is_some_and(|known| self.ledger.is_held(known));
+        if held || lock(&self.busy).contains(&payment.key()) {
+            return Err(Refusal::new(Reason::InFlight, "it is being settled for another question"));
+        }
         let waits = |known: &PaymentRecord| {
             is_for(known, requirement, caller) && is_owed(known.state()) && known.delivery == Delivery::None
         };

@@ -62,6 +62,11 @@ impl Ledger {
         Ok(Self { writer, holder: who, clock, ends: TaskTracker::new() })
     }
 
+    /// Whether a request holds the payment, by this ledger's clock.
+    pub fn is_held(&self, record: &PaymentRecord) -> bool {
+        record.held_until > self.clock.now()
+    }
+
     /// Opens an existing ledger for reading; writing through it fails.
     pub fn open_read_only(path: &Path) -> Result<Self, LedgerError> {
         let nobody = Owner { number: 0, name: "reader".to_owned() };
