@@ -43,36 +43,31 @@ impl Ledger {
     pub async fn reserve(&self, new: NewPayment, hold: Duration) -> Result<Reservation, LedgerError> {
         self.writer.write(Op::Reserve, move |txn| reserve(txn, &new, txn.now().after(hold))).await
     }
-}
 
-impl Ledger {
     /// Why this verified payment could not be reserved now, without reserving it. It promises nothing
     /// for later.
     pub async fn objection(&self, new: NewPayment) -> Result<Option<Refusal>, LedgerError> {
         self.writer
             .write(Op::Read, move |txn| {
                 let Some(known) = txn.payment_by_key(&new.key)? else { return uncovered(txn, &new) };
-                let held = known.held_until > txn.now();
-                if (known.payee, known.amount) != (new.payee, new.amount)
-                    || !is_settled_by(txn, known.id, std::slice::from_ref(&new.call.data))?
-                {
+                if !is_same(txn, &known, &new)? {
                     return Ok(Some(Reason::TermsChanged.into()));
                 }
-                Ok(match known.state() {
-                    State::Released if known.reservation > RETRIES => Some(Reason::TooManyAttempts.into()),
-                    State::Released => uncovered(txn, &new)?,
-                    State::Reserved if held => Some(Reason::InFlight.into()),
-                    State::Reserved => None,
+                let held = known.held_until > txn.now();
+                match known.state() {
+                    State::Reserved if held => Ok(Some(Reason::InFlight.into())),
+                    State::Reserved | State::Released => used_up(txn, &known, &new),
                     State::Failed => {
-                        Some(Refusal::new(Reason::SettlementFailed, known.reason.unwrap_or_default()))
+                        let why = known.reason.unwrap_or_default();
+                        Ok(Some(Refusal::new(Reason::SettlementFailed, why)))
                     }
                     State::Due
                     | State::Submitting
                     | State::Submitted
                     | State::Included
                     | State::Settled
-                    | State::Waived => Some(Reason::AlreadyServed.into()),
-                })
+                    | State::Waived => Ok(Some(Reason::AlreadyServed.into())),
+                }
             })
             .await
     }
@@ -122,9 +117,7 @@ fn again(
     new: &NewPayment,
     held_until: Timestamp,
 ) -> Result<Reservation, LedgerError> {
-    if (known.payee, known.amount) != (new.payee, new.amount)
-        || !is_settled_by(txn, known.id, std::slice::from_ref(&new.call.data))?
-    {
+    if !is_same(txn, &known, new)? {
         return refuse(Reason::TermsChanged, "this nonce came before with other terms");
     }
     match answer_known(txn, known, new.origin, held_until)? {
@@ -187,6 +180,29 @@ pub(crate) fn answer_known(
     answer.map(Known::Answered)
 }
 
+/// Whether a nonce that came before stands for the same payment.
+fn is_same(txn: &Txn<'_>, known: &PaymentRecord, new: &NewPayment) -> Result<bool, LedgerError> {
+    let same = (known.payee, known.amount) == (new.payee, new.amount);
+    Ok(same && is_settled_by(txn, known.id, std::slice::from_ref(&new.call.data))?)
+}
+
+/// Why a payment that nothing is owed for is not taken again, whoever its payer is.
+fn worn_out(free: &PaymentRecord, new: &NewPayment) -> Option<Refusal> {
+    if free.offer != new.offer {
+        return Some(Refusal::new(Reason::TermsChanged, "this nonce came before for another offer"));
+    }
+    let often = free.reservation() > RETRIES;
+    often.then(|| Refusal::new(Reason::TooManyAttempts, "it was reserved and released too often"))
+}
+
+/// As [`worn_out`], and whether its payer can pay it.
+fn used_up(txn: &Txn<'_>, free: &PaymentRecord, new: &NewPayment) -> Result<Option<Refusal>, LedgerError> {
+    match worn_out(free, new) {
+        Some(refusal) => Ok(Some(refusal)),
+        None => uncovered(txn, new),
+    }
+}
+
 fn unproven() -> Result<Reservation, LedgerError> {
     refuse(Reason::PayerUnproven, "it came from somewhere else when it was taken")
 }
@@ -197,11 +213,8 @@ fn retry(
     new: &NewPayment,
     held_until: Timestamp,
 ) -> Result<Reservation, LedgerError> {
-    if released.offer != new.offer {
-        return refuse(Reason::TermsChanged, "this nonce came before for another offer");
-    }
-    if released.reservation() > RETRIES {
-        return refuse(Reason::TooManyAttempts, "it was reserved and released too often");
+    if let Some(refusal) = worn_out(&released, new) {
+        return Ok(Reservation::Refused(refusal));
     }
     if let Some(paid) = entitlement(txn, new.key.payer, new.origin.fingerprint)? {
         return redeem(txn, paid, held_until, &format!("the payer came back with payment {}", released.id.0));

@@ -6,6 +6,7 @@ mod disk;
 mod evidence;
 mod group;
 mod holds;
+mod objections;
 mod opening;
 mod payments;
 mod permissions;
