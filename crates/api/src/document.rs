@@ -3,7 +3,6 @@ use crate::{
     fault::{Fault, Faults},
     folder::{Limits, Loaded},
     manifest::{API_VERSION, Located, ServiceOffer},
-    names,
     node::{Node, Value},
     offer::{self, Terms},
     read::Read,
@@ -187,7 +186,7 @@ pub(crate) fn identity(root: &Node) -> (Option<OfferId>, Option<u32>) {
         Some((_, node)) if !node.is_null() => node.text(),
         _ => Some(offer::DEFAULT_NAMESPACE),
     };
-    let sound = |text: Option<&str>| text.filter(|text| names::is_label(text)).map(str::to_owned);
+    let sound = |text: Option<&str>| text.filter(|text| obol_core::is_label(text)).map(str::to_owned);
     let id = sound(namespace).zip(sound(name.text())).map(|(namespace, name)| OfferId { namespace, name });
     (id, Some(line))
 }

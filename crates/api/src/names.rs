@@ -1,15 +1,6 @@
 //! Names, host names and paths: what may stand in a route.
 
-use obol_core::{MAX_DEPTH, OWN_PATHS};
-
-/// A DNS label, as Kubernetes asks of names and namespaces.
-pub(crate) fn is_label(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
+use obol_core::{MAX_DEPTH, OWN_PATHS, is_label};
 
 /// Lower case, or why it is no host name.
 pub(crate) fn host_name(text: &str) -> Result<String, &'static str> {

@@ -74,7 +74,7 @@ fn identity(metadata: &Located<Metadata>, faults: &mut Faults<'_>) -> Option<Off
 }
 
 pub(crate) fn label(text: &Located<String>, faults: &mut Faults<'_>) -> Option<String> {
-    if names::is_label(&text.value) {
+    if obol_core::is_label(&text.value) {
         return Some(text.value.clone());
     }
     let rule = "lower-case letters, digits and hyphens, at most 63, beginning and ending with no hyphen";

@@ -16,7 +16,7 @@ mod routes;
 pub use amount::{Amount, AmountError};
 pub use asset::{Asset, Domain, TransferMethod};
 pub use chain::{Chain, ChainId, ChainIdError, Finality};
-pub use offer::{Charge, Disconnect, Exposure, FACILITATOR_NAMESPACE, Offer, OfferId, Upstream};
+pub use offer::{Charge, Disconnect, Exposure, FACILITATOR_NAMESPACE, Offer, OfferId, Upstream, is_label};
 pub use path::{OWN_PATHS, RequestPath};
 pub use payment::{Authorization, Deployment, Payment, PaymentKey, SettlementCall, WireVersion};
 pub use reason::Reason;

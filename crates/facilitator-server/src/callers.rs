@@ -2,6 +2,7 @@
 
 use alloy_primitives::{B256, keccak256};
 use http::{HeaderMap, header};
+use obol_core::is_label;
 use std::{collections::HashMap, fmt, sync::Arc};
 
 /// The name under which what is settled for somebody is in the ledger.
@@ -99,15 +100,6 @@ impl Callers {
             }
         }
     }
-}
-
-/// As an offer's name, which it becomes in the ledger.
-fn is_label(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&name.len())
-        && name.bytes().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 #[cfg(test)]
