@@ -9,7 +9,7 @@ use hyper::{
     client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
-use obol_core::{Asset, Payment, Reason, Registry, Requirement, TransferMethod, WireVersion};
+use obol_core::{Payment, Reason, Registry, Requirement, WireVersion};
 use obol_wire::{Offered, PaymentHeader, Receipt, Sale, header};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpStream;
@@ -84,14 +84,7 @@ impl Customer {
 /// What a buyer has to sign, from nothing but the challenge.
 pub fn requirement(offered: &Offered) -> Requirement {
     Requirement {
-        asset: Arc::new(Asset {
-            chain: offered.chain,
-            address: offered.asset,
-            symbol: String::new(),
-            decimals: 0,
-            domain: offered.domain.clone(),
-            method: TransferMethod::Eip3009,
-        }),
+        asset: Arc::new(offered.asset()),
         pay_to: offered.pay_to,
         amount: offered.amount,
         max_timeout_seconds: offered.max_timeout_seconds,

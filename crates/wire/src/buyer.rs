@@ -1,9 +1,9 @@
 //! The buyer's direction: reading a 402 and writing the payment header that answers it.
 
-use crate::encoding;
+use crate::{encoding, entry::Entry};
 use alloy_primitives::Address;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use obol_core::{Amount, ChainId, Domain, Payment, Registry, WireVersion};
+use obol_core::{Amount, Asset, ChainId, Domain, Payment, Registry, TransferMethod, WireVersion};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -28,6 +28,20 @@ pub struct Offered {
     entry: Box<RawValue>,
 }
 
+impl Offered {
+    /// What its payer signs for. The challenge does not say what the asset is called.
+    pub fn asset(&self) -> Asset {
+        Asset {
+            chain: self.chain,
+            address: self.asset,
+            symbol: String::new(),
+            decimals: 0,
+            domain: self.domain.clone(),
+            method: TransferMethod::Eip3009,
+        }
+    }
+}
+
 /// A header that pays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentHeader {
@@ -45,27 +59,6 @@ pub struct SaleError(String);
 struct Required {
     x402_version: u64,
     accepts: Vec<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    scheme: String,
-    network: String,
-    #[serde(alias = "maxAmountRequired")]
-    amount: String,
-    asset: String,
-    pay_to: String,
-    max_timeout_seconds: u64,
-    extra: Option<Extra>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Extra {
-    name: Option<String>,
-    version: Option<String>,
-    asset_transfer_method: Option<String>,
 }
 
 impl Sale {

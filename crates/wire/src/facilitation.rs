@@ -6,6 +6,7 @@
 use crate::{
     claim::{self, Claim},
     encoding,
+    entry::Entry,
 };
 use alloy_primitives::{Address, B256};
 use obol_core::{Amount, ChainId, Payment, Reason, Refusal, Registry, Requirement, WireVersion};
@@ -40,27 +41,6 @@ struct Body {
     x402_version: Option<u64>,
     payment_payload: Box<RawValue>,
     payment_requirements: Box<RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    scheme: String,
-    network: String,
-    #[serde(alias = "maxAmountRequired")]
-    amount: String,
-    asset: String,
-    pay_to: String,
-    max_timeout_seconds: u64,
-    extra: Option<Extra>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Extra {
-    name: Option<String>,
-    version: Option<String>,
-    asset_transfer_method: Option<String>,
 }
 
 /// Only the version, whatever else is there.

@@ -8,6 +8,7 @@ mod buyer;
 mod challenge;
 mod claim;
 mod encoding;
+mod entry;
 mod error_body;
 mod facilitation;
 mod receipt;

@@ -1,5 +1,5 @@
 use alloy_primitives::{B256, U256};
-use obol_core::{Asset, Authorization, Payment, TransferMethod, WireVersion};
+use obol_core::{Authorization, Payment, TransferMethod, WireVersion};
 use obol_evm::{Key, typed};
 use obol_wire::Offered;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,15 +18,7 @@ pub(crate) fn sign(key: &Key, offered: &Offered) -> Payment {
         valid_before: U256::from(now.saturating_add(offered.max_timeout_seconds.min(LONGEST))),
         nonce: B256::random(),
     };
-    let asset = Asset {
-        chain: offered.chain,
-        address: offered.asset,
-        symbol: String::new(),
-        decimals: 0,
-        domain: offered.domain.clone(),
-        method: TransferMethod::Eip3009,
-    };
-    let signature = key.sign(typed::digest(&asset, &authorization)).to_bytes();
+    let signature = key.sign(typed::digest(&offered.asset(), &authorization)).to_bytes();
     Payment {
         version: WireVersion::V2,
         chain: offered.chain,
