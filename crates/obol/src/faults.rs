@@ -27,6 +27,14 @@ impl Faults {
         words(texts).filter_map(|text| self.sift(flag, read(text))).collect()
     }
 
+    /// What was read, when nothing was wrong with any of it.
+    pub(crate) fn settle<T>(self, read: Option<T>) -> Result<T, Failure> {
+        match read {
+            Some(read) => self.none().map(|()| read),
+            None => Err(self.into()),
+        }
+    }
+
     pub(crate) fn none(self) -> Result<(), Failure> {
         if self.0.is_empty() { Ok(()) } else { Err(self.into()) }
     }

@@ -31,10 +31,8 @@ pub(super) struct Settings {
 impl Settings {
     /// `faults` are those that were found before.
     pub(super) fn read(args: VerifierArgs, logging: Logging, mut faults: Faults) -> Result<Self, Failure> {
-        match sift(args, logging, &mut faults) {
-            Some(settings) => faults.none().map(|()| settings),
-            None => Err(faults.into()),
-        }
+        let read = sift(args, logging, &mut faults);
+        faults.settle(read)
     }
 
     /// As JSON, secrets hidden.
