@@ -3,7 +3,7 @@
 use super::args::FolderArgs;
 use crate::exit::Failure;
 use obol_api::{Fault, Folder, Found, Limits};
-use obol_core::{OfferId, Registry, Routes};
+use obol_core::{Conflict, OfferId, Registry, Routes};
 use obol_facilitator::Timing;
 use std::{
     fs::{self, Permissions},
@@ -73,10 +73,9 @@ impl Offers {
     }
 
     /// Why each offer that is not served is not: another one has its path.
-    pub(super) fn conflicts(&self) -> Vec<String> {
+    pub(super) fn conflicts(&self) -> Vec<Conflict> {
         let offers = self.found.iter().map(|found| Arc::clone(&found.offer));
-        let (_, conflicts) = Routes::compile(offers);
-        conflicts.iter().map(ToString::to_string).collect()
+        Routes::compile(offers).1
     }
 }
 

@@ -16,7 +16,12 @@ use serde_json::{Value, json};
 
 pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
     let offers = Offers::read(folder)?;
-    let wrong: Vec<_> = offers.faults.iter().map(ToString::to_string).chain(offers.conflicts()).collect();
+    let wrong: Vec<_> = offers
+        .faults
+        .iter()
+        .map(ToString::to_string)
+        .chain(offers.conflicts().iter().map(ToString::to_string))
+        .collect();
     match output {
         Output::Json => {
             let listed: Vec<_> = offers.found.iter().map(|found| view(found, &offers.registry)).collect();
@@ -49,8 +54,8 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
     let offers = Offers::read(&args.folder)?;
     let found = offers.named(&args.name)?;
     let id = &found.offer.id;
-    let conflict =
-        offers.conflicts().into_iter().find(|conflict| conflict.starts_with(&format!("{id} is not served")));
+    let conflict = offers.conflicts().into_iter().find(|conflict| conflict.refused == *id);
+    let conflict = conflict.map(|conflict| conflict.to_string());
     let ledger = args.ledger.as_deref().map(|file| {
         Ledger::open_read_only(file).map_err(|error| Failure::config(format!("--ledger: {error}")))
     });
