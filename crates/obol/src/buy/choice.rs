@@ -52,9 +52,7 @@ pub(super) fn choose<'a>(sale: &'a Sale, registry: &Registry, most: &str) -> Res
     }
     let mut dear = String::new();
     for way in ways {
-        let most = Amount::parse_price(most, way.asset.decimals).map_err(|error| {
-            Failure::config(format!("--max-amount: {most:?} is no amount of {}: {error}", way.asset.symbol))
-        })?;
+        let most = limit(most, &way.asset)?;
         if way.offered.amount <= most {
             return Ok(way);
         }
@@ -67,4 +65,11 @@ pub(super) fn choose<'a>(sale: &'a Sale, registry: &Registry, most: &str) -> Res
         );
     }
     Err(Failure::too_dear(format!("the price is {dear}, above --max-amount {most}: nothing was paid")))
+}
+
+/// `--max-amount` in the asset's atomic units.
+pub(super) fn limit(most: &str, asset: &Asset) -> Result<Amount, Failure> {
+    Amount::parse_price(most, asset.decimals).map_err(|error| {
+        Failure::config(format!("--max-amount: {most:?} is no amount of {}: {error}", asset.symbol))
+    })
 }

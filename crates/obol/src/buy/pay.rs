@@ -5,7 +5,7 @@
 
 use super::{
     args::{PayArgs, PayerArgs},
-    choice::choose,
+    choice::{choose, limit},
     journal::{Bought, Ended, Kept, Place, default_folder},
     shop::{Answer, Shop},
     sign::sign,
@@ -19,7 +19,7 @@ use crate::{
 };
 use alloy_primitives::Address;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use obol_core::{Amount, Registry};
+use obol_core::Registry;
 use obol_evm::{Key, KeyError, NonceState, Question, Reads};
 use obol_wire::{Receipt, header};
 use serde_json::{Value, json};
@@ -191,9 +191,8 @@ impl Buyer {
     /// The limit is today's.
     fn check_limit(&self, earlier: &Kept) -> Result<(), Failure> {
         let (price, most) = (self.price(earlier)?, &self.args.max_amount);
-        let asset = self.registry.asset_at(earlier.chain()?, earlier.asset);
-        let within = asset.ok().and_then(|asset| Amount::parse_price(most, asset.decimals).ok());
-        if within.is_some_and(|most| most >= earlier.amount().unwrap_or(most)) {
+        let asset = self.registry.asset_at(earlier.chain()?, earlier.asset).map_err(Failure::config)?;
+        if earlier.amount()? <= limit(most, asset)? {
             return Ok(());
         }
         Err(Failure::too_dear(format!(
