@@ -539,56 +539,6 @@ async fn the_known_assets_are_held_against_a_chain() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_facilitator_settles_for_a_caller_with_a_token_and_stops_when_told() -> Result<()> {
-    const TOKEN: &str = "0123456789abcdef";
-    let folder = tempfile::tempdir()?;
-    let chain = Devchain::start(Options::default()).await?;
-    let key = folder.path().join("settler.key");
-    fs::write(&key, chain.settler().key.to_string())?;
-    fs::write(folder.path().join("callers.txt"), format!("shop {TOKEN}\n"))?;
-    let child = obol()
-        .args(["facilitator", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-        .args(["--ledger", "ledger.db", "--callers-file", "callers.txt", "--settler-key-file", "settler.key"])
-        .args(["--rpc", &format!("base-sepolia={}", chain.url())])
-        .current_dir(folder.path())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = Running(child?);
-    let mut lines = BufReader::new(child.0.stderr.take().context("stderr")?).lines();
-    let mut log = String::new();
-    let address = loop {
-        let line = lines.next().with_context(|| format!("it ended: {log}"))??;
-        log.push_str(&line);
-        if let Some((_, rest)) = line.split_once("address=") {
-            break rest.split(' ').next().context("an address")?.parse()?;
-        }
-    };
-    ensure!(!log.contains(TOKEN), "{log}");
-    let requirement = obol_tests::price(chain.seller());
-    let payment = obol_tests::Buyer::of(chain.buyers()[0]).pay(&requirement);
-    let body = obol_tests::question(&payment, &requirement, obol_core::WireVersion::V2).to_string();
-    let settle = async |token: &str| {
-        let mut request = obol_tests::request(hyper::Method::POST, "/settle", body.clone());
-        request.headers_mut().insert("content-type", "application/json".parse()?);
-        request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
-        obol_tests::fetch(address, request).await
-    };
-    assert_eq!(settle("not the token at all").await?.status, 401);
-    let settled = settle(TOKEN).await?.json()?;
-    assert_eq!(settled["success"], true, "{settled}");
-    signal(&child.0, "-TERM")?;
-    ensure!(child.0.wait()?.success());
-    let earned = obol()
-        .args(["ledger", "earnings", "--output", "json", "--ledger", "ledger.db"])
-        .current_dir(folder.path())
-        .output()?;
-    let text = String::from_utf8_lossy(&earned.stdout);
-    ensure!(text.contains("\"shop\"") && text.contains("\"10000\""), "{text}");
-    chain.stop().await;
-    Ok(())
-}
-
 #[test]
 fn shells_and_manuals_know_every_command() -> Result<()> {
     let folder = tempfile::tempdir()?;

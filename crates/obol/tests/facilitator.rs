@@ -1,11 +1,11 @@
-//! `obol facilitator`, killed at each step of a settlement: the next process tells the caller what
-//! became of it, and nothing is settled twice or lost.
+//! `obol facilitator` as its callers meet it: with tokens, stopped, and killed at each step of a
+//! settlement, after which the next process tells what became of it, and nothing is settled twice.
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use obol_core::WireVersion;
 use obol_devchain::{Devchain, Mining, Options};
-use obol_tests::{Buyer, fetch, price, question, request, until};
+use obol_tests::{Answered, Buyer, fetch, price, question, request, until};
 use serde_json::Value;
 use std::{
     fs, net::SocketAddr, os::unix::process::ExitStatusExt, path::Path, process::Stdio, time::Duration,
@@ -30,6 +30,8 @@ const STEPS: [&str; 11] = [
     "ledger.finish-delivery",
 ];
 
+const TOKEN: &str = "0123456789abcdef";
+
 /// Each has a chain, and waits for the dead one's lease to run out.
 const AT_ONCE: usize = 6;
 
@@ -39,11 +41,13 @@ struct Facilitator {
 }
 
 impl Facilitator {
-    async fn start(folder: &Path, chain: &Devchain, stop_at: &str) -> Result<Self> {
+    /// `more` are further flags; `stop_at` names where it dies.
+    async fn start(folder: &Path, chain: &Devchain, more: &[&str], stop_at: &str) -> Result<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_obol"))
             .args(["facilitator", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(["--ledger", "ledger.db", "--settler-key-file", "settler.key"])
             .args(["--rpc", &format!("base-sepolia={}", chain.url())])
+            .args(more)
             .current_dir(folder)
             .env("OBOL_STOP_AT", stop_at)
             .stdin(Stdio::null())
@@ -52,6 +56,7 @@ impl Facilitator {
             .spawn()?;
         let mut lines = BufReader::new(child.stderr.take().context("stderr")?).lines();
         while let Some(line) = lines.next_line().await? {
+            ensure!(!line.contains(TOKEN), "{line}");
             if let Some((_, rest)) = line.split_once("address=") {
                 let address = rest.split(' ').next().context("an address")?.parse()?;
                 // Whoever does not read what it says stops it.
@@ -64,12 +69,14 @@ impl Facilitator {
 
     /// The answer, or none when there is none.
     async fn settle(&self, body: &str) -> Result<Option<Value>> {
+        self.settle_as(body, "").await.ok().map(|answered| answered.json()).transpose()
+    }
+
+    async fn settle_as(&self, body: &str, token: &str) -> Result<Answered> {
         let mut request = request(hyper::Method::POST, "/settle", body.to_owned());
         request.headers_mut().insert("content-type", "application/json".parse()?);
-        match fetch(self.address, request).await {
-            Ok(answered) => answered.json().map(Some),
-            Err(_) => Ok(None),
-        }
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
+        fetch(self.address, request).await
     }
 }
 
@@ -81,12 +88,12 @@ async fn killed_at(point: String) -> Result<()> {
     let requirement = price(chain.seller());
     let payment = Buyer::of(chain.buyers()[0]).pay(&requirement);
     let body = question(&payment, &requirement, WireVersion::V2).to_string();
-    let mut first = Facilitator::start(folder.path(), &chain, &point).await?;
+    let mut first = Facilitator::start(folder.path(), &chain, &[], &point).await?;
     let answer = first.settle(&body).await?;
     ensure!(answer.is_none(), "{point} was not reached before the answer: {answer:?}");
     let status = tokio::time::timeout(Duration::from_secs(30), first.child.wait()).await;
     ensure!(status.context("it lives")??.signal() == Some(9), "{point}");
-    let next = Facilitator::start(folder.path(), &chain, "").await?;
+    let next = Facilitator::start(folder.path(), &chain, &[], "").await?;
     let settled = until(format!("settled after {point}"), async || {
         let answer = next.settle(&body).await?.context("an answer")?;
         Ok((answer["success"] == true).then_some(answer))
@@ -117,4 +124,32 @@ async fn a_facilitator_killed_at_any_step_of_a_settlement_settles_it_once_and_te
         false => [format!("{step}.before"), format!("{step}.after")],
     });
     stream::iter(sides).map(killed_at).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_facilitator_settles_for_a_caller_with_a_token_and_stops_when_told() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let chain = Devchain::start(Options::default()).await?;
+    fs::write(folder.path().join("settler.key"), chain.settler().key.to_string())?;
+    fs::write(folder.path().join("callers.txt"), format!("shop {TOKEN}\n"))?;
+    let mut facilitator =
+        Facilitator::start(folder.path(), &chain, &["--callers-file", "callers.txt"], "").await?;
+    let requirement = price(chain.seller());
+    let payment = Buyer::of(chain.buyers()[0]).pay(&requirement);
+    let body = question(&payment, &requirement, WireVersion::V2).to_string();
+    assert_eq!(facilitator.settle_as(&body, "not the token at all").await?.status, 401);
+    let settled = facilitator.settle_as(&body, TOKEN).await?.json()?;
+    assert_eq!(settled["success"], true, "{settled}");
+    let id = facilitator.child.id().context("it has ended")?.to_string();
+    ensure!(Command::new("kill").args(["-TERM", &id]).status().await?.success());
+    ensure!(facilitator.child.wait().await?.success());
+    let earned = Command::new(env!("CARGO_BIN_EXE_obol"))
+        .args(["ledger", "earnings", "--output", "json", "--ledger", "ledger.db"])
+        .current_dir(folder.path())
+        .output()
+        .await?;
+    let text = String::from_utf8_lossy(&earned.stdout);
+    ensure!(text.contains("\"shop\"") && text.contains("\"10000\""), "{text}");
+    chain.stop().await;
+    Ok(())
 }
