@@ -44,6 +44,24 @@ pub fn receipts() -> Vec<Vec<u8>> {
     opened([receipt_settled, receipt_pending, receipt_failed_v1])
 }
 
+/// What published servers send about the published payments.
+pub fn facilitations() -> Vec<Vec<u8>> {
+    let question = |version, payment: &str, requirement: &str| {
+        let payment = String::from_utf8(STANDARD.decode(payment).expect("base64")).expect("text");
+        let text = format!(
+            r#"{{"x402Version":{version},"paymentPayload":{payment},"paymentRequirements":{{"scheme":"exact",{requirement},
+            "asset":"0x036CbD53842c5426634e7929541eC2318f3dCF7e","payTo":"0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+            "maxTimeoutSeconds":300,"extra":{{"name":"USDC","version":"2"}}}}}}"#
+        );
+        text.into_bytes()
+    };
+    let Published { payment_v1_header, payment_v2_header, .. } = published();
+    vec![
+        question(1, &payment_v1_header, r#""network":"base-sepolia","maxAmountRequired":"10000""#),
+        question(2, &payment_v2_header, r#""network":"eip155:84532","amount":"10000""#),
+    ]
+}
+
 pub fn paths() -> Vec<Vec<u8>> {
     lines(&[
         "/",

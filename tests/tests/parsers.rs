@@ -112,12 +112,14 @@ no_mutation_breaks! {
     a_payment_is_for_a_requirement_and_survives_being_written_again: "payments",
     a_challenge_that_is_understood_can_be_answered: "challenges",
     a_receipt_survives_being_written_again: "receipts",
+    a_question_to_a_facilitator_is_about_a_known_asset_or_answered: "facilitations",
     a_path_is_matched_as_it_is_forwarded: "paths",
     a_request_finds_the_deepest_offer_that_owns_its_path_or_none: "routes",
     a_network_survives_being_written_again: "networks",
     a_sum_is_never_another_one: "amounts",
     a_chain_has_one_id_whatever_it_is_called: "chain_ids",
     a_manifest_that_loads_can_be_sold_and_a_fault_says_where: "manifests",
+    an_edit_changes_the_offer_that_is_meant_and_no_other: "edits",
     a_signature_is_read_as_the_token_takes_it: "signatures",
     no_transfer_explains_two_authorizations: "events",
     a_keystore_survives_being_written_again: "keystores",
@@ -131,6 +133,8 @@ fn the_published_vectors_are_among_the_seeds_and_are_read() {
     let registry = obol_core::Registry::built_in();
     assert_eq!(taken(fuzz::seeds::payments(), |seed| obol_wire::decode(Some(seed), None).is_ok()), 1);
     assert_eq!(taken(fuzz::seeds::payments(), |seed| obol_wire::decode(None, Some(seed)).is_ok()), 1);
+    let questions = fuzz::seeds::facilitations();
+    assert!(questions.iter().all(|seed| obol_wire::Facilitation::read(seed, &registry).is_ok()));
     let receipts = fuzz::seeds::receipts();
     assert_eq!(receipts.iter().filter(|seed| obol_wire::Receipt::decode(seed, &registry).is_ok()).count(), 3);
     let signatures = fuzz::seeds::signatures();

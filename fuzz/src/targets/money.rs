@@ -50,11 +50,38 @@ pub fn chain_ids(data: &[u8]) {
     }
 }
 
+/// Whatever is paused, resumed or taken out is the only offer of its text that changes.
+pub fn edits(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (file, limits) = (Path::new("offers/fuzz.yaml"), limits());
+    let offers = |text: &str| obol_api::parse(text, file, registry(), &limits).offers;
+    let before = offers(text);
+    for offer in &before {
+        let paused = !offer.paused;
+        if let Ok(changed) = obol_api::set_paused(text, file, (&offer.id, paused), (registry(), &limits)) {
+            let after = offers(&changed);
+            assert_eq!(after.len(), before.len());
+            for (one, other) in before.iter().zip(&after) {
+                let same = if one.id == offer.id { other.paused == paused } else { one == other };
+                assert!(same, "{one:?} became {other:?}");
+            }
+        }
+        if let Ok(removed) = obol_api::remove(text, file, &offer.id, (registry(), &limits)) {
+            let left: Vec<_> = before.iter().filter(|other| other.id != offer.id).cloned().collect();
+            assert_eq!(removed.rest.map_or_else(Vec::new, |rest| offers(&rest)), left);
+        }
+    }
+}
+
+fn limits() -> Limits {
+    Limits { settle_and_skew: Duration::from_secs(35), payees: None }
+}
+
 /// Whatever loads can be sold: it has a price, a payee, a path and an upstream, and a name of its
 /// own. Whatever does not says where.
 pub fn manifests(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let limits = Limits { settle_and_skew: Duration::from_secs(35), payees: None };
+    let limits = limits();
     let loaded = obol_api::parse(text, Path::new("offers/fuzz.yaml"), registry(), &limits);
     let mut names = HashSet::new();
     for offer in &loaded.offers {

@@ -3,7 +3,10 @@
 use super::{accepts, registry};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use obol_core::{Authorization, Payment, TransferMethod, WireVersion};
-use obol_wire::{ChallengeTemplate, Claim, MAX_HEADER, Offered, Receipt, Sale, decode};
+use obol_wire::{
+    ChallengeTemplate, Claim, Facilitation, MAX_HEADER, Offered, Receipt, Sale, SettleReply, VerifyReply,
+    decode,
+};
 
 /// A payment that is taken is for one of the requirements, carries what was signed, and is read
 /// the same again when it is written anew.
@@ -89,6 +92,24 @@ pub fn receipts(data: &[u8]) {
         // The payer is always written, so that a receipt at the limit may grow beyond it.
         if written.len() <= MAX_HEADER {
             assert_eq!(Receipt::decode(written.as_bytes(), registry()), Ok(receipt));
+        }
+    }
+}
+
+/// What a facilitator understands is about a known asset and the payment of it; about whatever it
+/// does not, there is an answer.
+pub fn facilitations(data: &[u8]) {
+    match Facilitation::read(data, registry()) {
+        Ok(Facilitation { requirement, payment }) => {
+            let asset = registry().asset_at(payment.chain, payment.asset);
+            assert_eq!(asset.ok(), Some(&requirement.asset));
+        }
+        Err(unreadable) => {
+            let settled = serde_json::to_value(SettleReply::from(&*unreadable)).expect("JSON");
+            let verified = serde_json::to_value(VerifyReply::from(&*unreadable)).expect("JSON");
+            assert_eq!((&settled["success"], &verified["isValid"]), (&false.into(), &false.into()));
+            assert_eq!(settled["errorReason"], verified["invalidReason"]);
+            assert!(settled["transaction"].is_string() && settled["network"].is_string(), "{settled}");
         }
     }
 }
