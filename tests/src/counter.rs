@@ -62,7 +62,8 @@ impl FacilitatorStage {
         let folder = tempfile::tempdir()?;
         let ledger = Ledger::open(&Place::File(&folder.path().join("ledger.db")), Clock::System, "counter")?;
         let setup = till::setup(&chain, options.rpc.as_deref(), &options.seller)?;
-        let facilitator = Arc::new(Facilitator::start(&ledger, vec![setup], options.seller.timing));
+        let facilitator =
+            Arc::new(Facilitator::start(&ledger, vec![setup], Vec::new(), options.seller.timing));
         let server = Server::new(ServerParts {
             counter: Counter::new(Arc::clone(&facilitator), ledger.clone(), options.payees),
             registry: Arc::new(Registry::built_in()),

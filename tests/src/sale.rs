@@ -47,7 +47,7 @@ impl Seller {
     /// Waits for the money, then delivers; lets go when it does not come in time.
     pub async fn finish(&self, owed: Held<held::Owed>) -> Result<Sale> {
         match self.outcome(&owed).await? {
-            Outcome::Paid(_) => {
+            Outcome::Paid(_) | Outcome::Claimed(_) => {
                 let delivering =
                     self.ledger.start_delivery(owed).await?.context("lost before the first byte")?;
                 self.ledger.finish_delivery(delivering, "done").await?;

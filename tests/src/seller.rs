@@ -82,7 +82,7 @@ impl Seller {
             gas: options.gas,
             factories: options.factories,
         };
-        let facilitator = Facilitator::start(&ledger, vec![setup], options.timing);
+        let facilitator = Facilitator::start(&ledger, vec![setup], Vec::new(), options.timing);
         Ok(Self { ledger, facilitator, requirement: price(chain.seller()) })
     }
 

@@ -37,7 +37,8 @@ impl Till {
         let who = format!("till-{}", TILLS.fetch_add(1, Ordering::Relaxed));
         let ledger = Ledger::open(&Place::File(file), Clock::System, who)?;
         let setup = setup(chain, options.rpc.as_deref(), &options.seller)?;
-        let facilitator = Arc::new(Facilitator::start(&ledger, vec![setup], options.seller.timing));
+        let facilitator =
+            Arc::new(Facilitator::start(&ledger, vec![setup], Vec::new(), options.seller.timing));
         let catalog = Arc::new(Catalog::default());
         let gate = Gate::new(Parts {
             catalog: Arc::clone(&catalog),

@@ -126,7 +126,7 @@ pub(super) fn run() -> Result<Vec<Figure>> {
         let gate = Arc::new(Gate {
             registry: Registry::built_in(),
             offer: stage::offer("bench", stage::OFFER_PATH, "http://127.0.0.1:1", Charge::BeforeBody)?,
-            facilitator: Facilitator::start(&ledger, vec![setup], Timing::default()),
+            facilitator: Facilitator::start(&ledger, vec![setup], Vec::new(), Timing::default()),
             ledger,
         });
         let payer = Payer::new()?;

@@ -45,6 +45,7 @@ fn payments(round: usize) -> Result<Vec<NewPayment>> {
         origin: stage::origin(keccak256(format!("request {number}"))),
         balance: Amount::from(1_000_000_000),
         verified_block: 1,
+        question: None,
     };
     Ok((round * PAYMENTS..(round + 1) * PAYMENTS).map(one).collect())
 }

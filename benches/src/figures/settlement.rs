@@ -80,7 +80,7 @@ impl Bench {
         let settler = self.settler(&path.display().to_string()).await?;
         let setup = stage::chain_setup(self.chain.url(), settler)?;
         let begun = Instant::now();
-        let facilitator = Facilitator::start(&ledger, vec![setup], Timing::default());
+        let facilitator = Facilitator::start(&ledger, vec![setup], Vec::new(), Timing::default());
         while settled(&ledger).await? < payments.len() as u64 {
             if begun.elapsed() > PATIENCE {
                 bail!("{} payments are not settled after {} s", payments.len(), PATIENCE.as_secs());

@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, sync::watch};
 pub(super) fn start(listener: TcpListener, ledger: &Path, chain: &str, settler: usize) -> Result<()> {
     let ledger = Ledger::open(&Place::File(ledger), Clock::System, "bench")?;
     let setup = stage::chain_setup(chain, stage::key("settler", settler)?)?;
-    let facilitator = Arc::new(Facilitator::start(&ledger, vec![setup], Timing::default()));
+    let facilitator = Arc::new(Facilitator::start(&ledger, vec![setup], Vec::new(), Timing::default()));
     let server = Server::new(ServerParts {
         counter: Counter::new(facilitator, ledger, None),
         registry: Arc::new(Registry::built_in()),

@@ -23,7 +23,8 @@ pub(super) fn start(
     let ledger = Ledger::open(&Place::File(ledger), Clock::System, "bench")?;
     let settler = stage::key("settler", 0)?;
     let chains = chain.map(|url| stage::chain_setup(url, settler)).transpose()?;
-    let facilitator = Facilitator::start(&ledger, chains.into_iter().collect(), Timing::default());
+    let facilitator =
+        Facilitator::start(&ledger, chains.into_iter().collect(), Vec::new(), Timing::default());
     let exposure = Exposure { per_payer: EXPOSURE, per_offer: EXPOSURE };
     let offer = stage::offer("bench", stage::OFFER_PATH, upstream, Charge::Optimistic(exposure))?;
     let catalog = Arc::new(Catalog::default());

@@ -134,6 +134,12 @@ reasons! {
     /// The settler cannot pay for gas within its ceilings.
     SettlerUnavailable { 503, true, v2: "settler_unavailable", v1: "unexpected_settle_error",
         "The seller cannot settle now. Try again later with the same payment." }
+    /// The facilitator that settles for the seller refuses the payment.
+    FacilitatorRefused { 402, false, v2: "facilitator_refused", v1: "invalid_payment",
+        "The seller's facilitator does not take this payment; the detail has its words." }
+    /// No facilitator that settles for the seller can be reached, or answers as it should.
+    FacilitatorUnavailable { 503, true, v2: "facilitator_unavailable", v1: "unexpected_verify_error",
+        "The seller's facilitator does not answer. Try again later with the same payment." }
     /// The offer is paused.
     OfferPaused { 503, true, v2: "offer_paused", v1: "offer_paused",
         "The seller has paused this offer." }

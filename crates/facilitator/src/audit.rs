@@ -3,12 +3,15 @@
 use crate::{
     limits::REORGANISED,
     range::Range,
-    settler::{inclusion, pays},
+    sight::{Sight, TickError, inclusion, pays},
 };
-use obol_core::{ChainId, PaymentKey, TransferMethod};
+use obol_core::{Chain, ChainId, PaymentKey, TransferMethod};
 use obol_evm::{AuthorizedTransfer, BlockTag, PlainTransfer, Rpc, RpcError};
-use obol_ledger::{Ledger, LedgerError, PaymentId, PaymentRecord};
-use std::collections::{HashMap, HashSet};
+use obol_ledger::{Ledger, LedgerError, PaymentId, PaymentRecord, State};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// Receipts in one request.
 const RECEIPTS: usize = 100;
@@ -26,6 +29,8 @@ pub struct Audit {
     /// the ledger's earnings.
     pub matched: u64,
     pub differences: Vec<Difference>,
+    /// Of the matched ones those that were only claimed, and are on the chain.
+    pub proven: Vec<(PaymentRecord, AuthorizedTransfer)>,
     /// Paid in blocks that came after the comparison began: not compared.
     pub newer: Vec<PaymentRecord>,
     /// Transfers to a payee that are no payment of this ledger. Not a difference: a payee may
@@ -36,7 +41,7 @@ pub struct Audit {
 /// Where ledger and chain disagree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// The ledger calls it paid; the chain has no such transfer where the ledger says.
+    /// The ledger calls it paid, or a facilitator does; the chain has no such transfer where it should.
     NotOnChain(Box<PaymentRecord>),
     /// The chain has the transfer; the ledger does not call it paid.
     NotInLedger(Box<PaymentRecord>, Box<AuthorizedTransfer>),
@@ -53,6 +58,16 @@ pub enum AuditError {
     Ledger(#[from] LedgerError),
     #[error("the endpoint serves eip155:{found}, not {wanted}")]
     WrongChain { found: u64, wanted: ChainId },
+}
+
+impl From<TickError> for AuditError {
+    fn from(error: TickError) -> Self {
+        match error {
+            TickError::Rpc(error) => Self::Rpc(error),
+            TickError::WrongChain { found, wanted } => Self::WrongChain { found, wanted },
+            TickError::Ledger(error) => Self::Ledger(error),
+        }
+    }
 }
 
 type Transfers = HashMap<PaymentKey, AuthorizedTransfer>;
@@ -142,6 +157,7 @@ async fn compare(
     let mut matched = 0;
     let mut differences = Vec::new();
     let mut newer = Vec::new();
+    let mut proven = Vec::new();
     let mut attributed = HashSet::new();
     let mut after = PaymentId(0);
     loop {
@@ -156,6 +172,13 @@ async fn compare(
             let later = record.inclusion.is_some_and(|at| at.block > to_block);
             match (record.state().is_paid(), transfer) {
                 _ if later => newer.push(record),
+                (false, Some(transfer)) if record.state() == State::Claimed => {
+                    matched += 1;
+                    proven.push((record, *transfer));
+                }
+                (false, None) if record.state() == State::Claimed => {
+                    differences.push(Difference::NotOnChain(Box::new(record)));
+                }
                 (true, Some(transfer)) if is_at(&record, transfer) => matched += 1,
                 (true, Some(transfer)) => {
                     differences.push(Difference::Elsewhere(Box::new(record), Box::new(*transfer)))
@@ -172,7 +195,7 @@ async fn compare(
         .into_iter()
         .filter(|transfer| !attributed.contains(&(transfer.tx, transfer.log_index)))
         .collect();
-    Ok(Audit { chain, from_block, to_block, matched, differences, newer, unattributed })
+    Ok(Audit { chain, from_block, to_block, matched, differences, proven, newer, unattributed })
 }
 
 fn is_at(record: &PaymentRecord, transfer: &AuthorizedTransfer) -> bool {
@@ -183,10 +206,22 @@ fn is_at(record: &PaymentRecord, transfer: &AuthorizedTransfer) -> bool {
 
 /// Writes down what the chain shows and the ledger did not have. What it still owes is left to
 /// the verifier, which alone sends.
-pub async fn reconcile(ledger: &Ledger, rpc: &Rpc, audit: &Audit) -> Result<(), AuditError> {
+pub async fn reconcile(
+    ledger: &Ledger,
+    rpc: &Rpc,
+    chain: &Arc<Chain>,
+    audit: &Audit,
+) -> Result<(), AuditError> {
     ledger.recover().await?;
+    for (record, transfer) in &audit.proven {
+        write_down(ledger, rpc, record, transfer).await?;
+    }
     for difference in &audit.differences {
         match difference {
+            Difference::NotOnChain(record) if record.state() == State::Claimed => {
+                let sight = Sight { ledger: ledger.clone(), chain: Arc::clone(chain), rpc: rpc.clone() };
+                sight.resolve(record).await?;
+            }
             Difference::NotOnChain(record) => forget(ledger, record).await?,
             Difference::Elsewhere(record, transfer) => {
                 forget(ledger, record).await?;

@@ -182,6 +182,8 @@ impl Counter {
             Some(inclusion) => inclusion,
             None => match self.outcome(known.id, payment.chain).await {
                 Ok(Outcome::Paid(inclusion)) => inclusion,
+                // Another process of this ledger had somebody else settle it, and nobody has looked.
+                Ok(Outcome::Claimed(tx)) => return Some(Settled::Pending(Some(tx))),
                 Ok(Outcome::Open(_)) => return Some(self.pending(known.id).await),
                 Ok(Outcome::Released(_) | Outcome::Failed(_)) => return None,
                 Err(error) => return Some(unknown(&error)),
@@ -266,6 +268,10 @@ impl Counter {
                 unknown(&error)
             }
             Ok(Outcome::Paid(inclusion)) => self.tell(owed, inclusion).await,
+            Ok(Outcome::Claimed(tx)) => {
+                self.let_go(owed, "said to be settled, and seen by nobody").await;
+                Settled::Pending(Some(tx))
+            }
             Ok(Outcome::Released(why)) => {
                 Refusal::new(Reason::SimulationFailed, why.unwrap_or_default()).into()
             }
@@ -321,7 +327,12 @@ fn is_for(known: &PaymentRecord, requirement: &Requirement, caller: &str) -> boo
 /// Whether money is due, out or there.
 const fn is_owed(state: State) -> bool {
     match state {
-        State::Due | State::Submitting | State::Submitted | State::Included | State::Settled => true,
+        State::Due
+        | State::Submitting
+        | State::Submitted
+        | State::Included
+        | State::Settled
+        | State::Claimed => true,
         State::Reserved | State::Released | State::Failed | State::Waived => false,
     }
 }

@@ -3,13 +3,15 @@
 use crate::{
     GasCeilings, SettlerState, Terms, Timing, Verified,
     keeper::keep,
+    remote::{self, Panel},
     settler::{self, Setup},
-    verify::Verifier,
+    verify::{Signed, Verifier, verify_offline},
 };
-use alloy_primitives::Address;
+use alloy_primitives::{Address, Bytes};
 use obol_core::{Chain, ChainId, Payment, Reason, Refusal};
 use obol_evm::{Key, Reads, Rpc};
-use obol_ledger::Ledger;
+use obol_facilitator_client::Client;
+use obol_ledger::{Attendant, Ledger, Settler};
 use std::{
     collections::HashMap,
     fmt,
@@ -17,7 +19,7 @@ use std::{
 };
 use tokio::sync::{Notify, watch};
 
-/// What a chain needs.
+/// What a chain needs on which transactions of our own settle.
 #[derive(Clone, Debug)]
 pub struct ChainSetup {
     pub chain: Arc<Chain>,
@@ -28,19 +30,46 @@ pub struct ChainSetup {
     pub factories: Vec<Address>,
 }
 
+/// What a chain needs on which facilitators of others settle.
+#[derive(Clone, Debug)]
+pub struct RemoteSetup {
+    pub chain: Arc<Chain>,
+    /// The preferred first.
+    pub facilitators: Vec<Client>,
+    /// By which payments are verified and claims are checked. Without it, what a facilitator says is
+    /// all that is known.
+    pub rpc: Option<Rpc>,
+    pub gas: GasCeilings,
+    pub factories: Vec<Address>,
+}
+
 struct Desk {
     chain: Arc<Chain>,
-    rpc: Rpc,
-    reads: Reads,
-    highest: AtomicU64,
-    gas: GasCeilings,
-    settler: Address,
-    factories: Vec<Address>,
+    /// None where only a facilitator sees the chain.
+    view: Option<View>,
+    way: Way,
     wake: Arc<Notify>,
     state: watch::Receiver<SettlerState>,
 }
 
-/// Verifies payments and settles what the ledger says is due, on several chains.
+/// What payments are verified by.
+struct View {
+    rpc: Rpc,
+    reads: Reads,
+    highest: AtomicU64,
+    gas: GasCeilings,
+    factories: Vec<Address>,
+}
+
+/// Who settles.
+enum Way {
+    /// Transactions of this account.
+    Settler(Address),
+    /// Facilitators of others.
+    Panel(Arc<Panel>),
+}
+
+/// Verifies payments and has settled what the ledger says is due, on several chains.
 pub struct Facilitator {
     desks: HashMap<ChainId, Desk>,
     timing: Timing,
@@ -53,40 +82,26 @@ impl fmt::Debug for Facilitator {
     }
 }
 
+impl View {
+    fn new(rpc: Rpc, gas: GasCeilings, factories: Vec<Address>) -> Self {
+        Self { reads: Reads::start(rpc.clone()), rpc, highest: AtomicU64::new(0), gas, factories }
+    }
+}
+
 impl Facilitator {
-    /// Starts a settler for each chain. They run until [`Self::stop`].
-    pub fn start(ledger: &Ledger, chains: Vec<ChainSetup>, timing: Timing) -> Self {
+    /// Starts a settler for each chain, and for each of `remotes` who asks its facilitators. They run
+    /// until [`Self::stop`].
+    pub fn start(
+        ledger: &Ledger,
+        chains: Vec<ChainSetup>,
+        remotes: Vec<RemoteSetup>,
+        timing: Timing,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(keep(ledger.clone(), timing, stopped.clone()));
-        let desks = chains
-            .into_iter()
-            .map(|setup| {
-                let wake = Arc::new(Notify::new());
-                let settler = setup.settler.address();
-                let state = settler::start(Setup {
-                    ledger: ledger.clone(),
-                    chain: Arc::clone(&setup.chain),
-                    rpc: setup.rpc.clone(),
-                    key: setup.settler,
-                    gas: setup.gas,
-                    timing,
-                    wake: Arc::clone(&wake),
-                    stopped: stopped.clone(),
-                });
-                let desk = Desk {
-                    reads: Reads::start(setup.rpc.clone()),
-                    chain: setup.chain,
-                    rpc: setup.rpc,
-                    highest: AtomicU64::new(0),
-                    gas: setup.gas,
-                    settler,
-                    factories: setup.factories,
-                    wake,
-                    state,
-                };
-                (desk.chain.id, desk)
-            })
-            .collect();
+        let settled = chains.into_iter().map(|setup| settled_by_us(ledger, setup, timing, &stopped));
+        let asked = remotes.into_iter().map(|setup| settled_by_others(ledger, setup, timing, &stopped));
+        let desks = settled.chain(asked).map(|desk| (desk.chain.id, desk)).collect();
         Self { desks, timing, stop }
     }
 
@@ -98,24 +113,29 @@ impl Facilitator {
     /// reservation in the ledger makes it the caller's.
     pub async fn verify(&self, payment: &Payment, terms: Terms<'_>) -> Result<Verified, Refusal> {
         let desk = self.desk(terms.requirement.asset.chain)?;
-        if desk.state.has_changed().is_err() {
-            return Err(Refusal::new(Reason::SettlerUnavailable, "the settler has ended"));
-        }
-        let state = *desk.state.borrow();
-        if let Some((reason, detail)) = state.blocks() {
+        if let Some((reason, detail)) = desk.state().blocks() {
             return Err(Refusal::new(reason, detail));
         }
-        let verifier = Verifier {
-            chain: &desk.chain,
-            rpc: &desk.rpc,
-            reads: &desk.reads,
-            highest: &desk.highest,
-            timing: &self.timing,
-            gas: &desk.gas,
-            settler: desk.settler,
-            factories: &desk.factories,
+        let (verified, signed) = match &desk.view {
+            Some(view) => {
+                let verifier = Verifier {
+                    chain: &desk.chain,
+                    rpc: &view.rpc,
+                    reads: &view.reads,
+                    highest: &view.highest,
+                    timing: &self.timing,
+                    gas: &view.gas,
+                    settler: desk.settler().unwrap_or(Address::ZERO),
+                    factories: &view.factories,
+                };
+                (verifier.verify(payment, terms).await?, Signed::ByPayer)
+            }
+            None => verify_offline(payment, terms, &self.timing)?,
         };
-        verifier.verify(payment, terms).await
+        let Way::Panel(panel) = &desk.way else { return Ok(verified) };
+        let question = Bytes::from(obol_wire::question(payment, terms.requirement).into_bytes());
+        panel.check(&question, payment.authorization.from, signed).await?;
+        Ok(Verified { question: Some(question), ..verified })
     }
 
     /// Something is due on this chain: look now rather than at the next tick.
@@ -125,17 +145,33 @@ impl Facilitator {
         }
     }
 
-    /// Each chain, and the account that sends its settlements.
+    /// Each chain on which transactions of our own settle, and the account that sends them.
     pub fn settlers(&self) -> impl Iterator<Item = (ChainId, Address)> {
-        self.desks.iter().map(|(id, desk)| (*id, desk.settler))
+        self.desks.iter().filter_map(|(id, desk)| Some((*id, desk.settler()?)))
+    }
+
+    /// Who settles on each chain, as the ledger knows them.
+    pub fn attendants(&self) -> impl Iterator<Item = Attendant> {
+        self.desks.iter().map(|(chain, desk)| match &desk.way {
+            Way::Settler(account) => Attendant::Settler(Settler { chain: *chain, account: *account }),
+            Way::Panel(panel) => {
+                let urls = panel.clients().map(|client| client.url().to_string());
+                Attendant::Facilitators(*chain, urls.collect())
+            }
+        })
+    }
+
+    /// Why a payment that was owed on this chain was given back, in one word: who refused it.
+    pub fn gave_back(&self, chain: ChainId) -> Reason {
+        match self.desks.get(&chain).map(|desk| &desk.way) {
+            Some(Way::Panel(_)) => Reason::FacilitatorRefused,
+            Some(Way::Settler(_)) | None => Reason::SimulationFailed,
+        }
     }
 
     /// What each chain's settler can do at the moment.
     pub fn states(&self) -> impl Iterator<Item = (ChainId, SettlerState)> {
-        self.desks.iter().map(|(id, desk)| match desk.state.has_changed() {
-            Ok(_) => (*id, *desk.state.borrow()),
-            Err(_) => (*id, SettlerState::Ended),
-        })
+        self.desks.iter().map(|(id, desk)| (*id, desk.state()))
     }
 
     /// Lets each settler finish what it does, and gives the leases back.
@@ -155,4 +191,69 @@ impl Facilitator {
             Refusal::new(Reason::ChainUnavailable, format!("no endpoint is configured for {chain}"))
         })
     }
+}
+
+impl Desk {
+    fn settler(&self) -> Option<Address> {
+        match self.way {
+            Way::Settler(account) => Some(account),
+            Way::Panel(_) => None,
+        }
+    }
+
+    fn state(&self) -> SettlerState {
+        if self.state.has_changed().is_err() {
+            return SettlerState::Ended;
+        }
+        let state = *self.state.borrow();
+        match &self.way {
+            Way::Panel(panel) if state.blocks().is_none() && panel.up().next().is_none() => {
+                SettlerState::FacilitatorDown
+            }
+            Way::Panel(_) | Way::Settler(_) => state,
+        }
+    }
+}
+
+fn settled_by_us(
+    ledger: &Ledger,
+    setup: ChainSetup,
+    timing: Timing,
+    stopped: &watch::Receiver<bool>,
+) -> Desk {
+    let wake = Arc::new(Notify::new());
+    let account = setup.settler.address();
+    let state = settler::start(Setup {
+        ledger: ledger.clone(),
+        chain: Arc::clone(&setup.chain),
+        rpc: setup.rpc.clone(),
+        key: setup.settler,
+        gas: setup.gas,
+        timing,
+        wake: Arc::clone(&wake),
+        stopped: stopped.clone(),
+    });
+    let view = View::new(setup.rpc, setup.gas, setup.factories);
+    Desk { chain: setup.chain, view: Some(view), way: Way::Settler(account), wake, state }
+}
+
+fn settled_by_others(
+    ledger: &Ledger,
+    setup: RemoteSetup,
+    timing: Timing,
+    stopped: &watch::Receiver<bool>,
+) -> Desk {
+    let wake = Arc::new(Notify::new());
+    let panel = Arc::new(Panel::new(setup.facilitators));
+    let state = remote::start(remote::Setup {
+        ledger: ledger.clone(),
+        chain: Arc::clone(&setup.chain),
+        panel: Arc::clone(&panel),
+        rpc: setup.rpc.clone(),
+        timing,
+        wake: Arc::clone(&wake),
+        stopped: stopped.clone(),
+    });
+    let view = setup.rpc.map(|rpc| View::new(rpc, setup.gas, setup.factories));
+    Desk { chain: setup.chain, view, way: Way::Panel(panel), wake, state }
 }

@@ -5,20 +5,20 @@
 
 mod finality;
 mod judge;
-mod places;
 mod purse;
 mod send;
 mod watch_chain;
 
-pub(crate) use watch_chain::{inclusion, pays};
-
-use crate::{GasCeilings, Timing, range::Range};
-use alloy_primitives::B256;
+use crate::{
+    GasCeilings, Timing,
+    lead::{Lead, Led},
+    sight::{Sight, TickError},
+    watcher::Watcher,
+};
 use obol_core::{Chain, Reason};
-use obol_evm::{Key, Rpc, RpcError};
-use obol_ledger::{BatchState, Lease, Leased, Ledger, LedgerError, Settler as Account, Timestamp};
+use obol_evm::{Key, Rpc};
+use obol_ledger::{BatchState, Ledger, Settler as Account};
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -42,6 +42,8 @@ pub enum SettlerState {
     ChainLost,
     /// The endpoint does not answer as it should.
     RpcDown,
+    /// No facilitator that settles on this chain answers as it should.
+    FacilitatorDown,
     /// The ledger cannot be used.
     LedgerDown,
     /// Stopped, or dead of a defect.
@@ -59,6 +61,7 @@ impl SettlerState {
             Self::KeyShared => "key_shared",
             Self::ChainLost => "chain_lost",
             Self::RpcDown => "rpc_down",
+            Self::FacilitatorDown => "facilitator_down",
             Self::LedgerDown => "ledger_down",
             Self::Ended => "ended",
         }
@@ -71,6 +74,9 @@ impl SettlerState {
             Self::Starting | Self::Leading | Self::Following => None,
             Self::RpcDown => {
                 Some((Reason::ChainUnavailable, "the chain's endpoint does not answer as it should"))
+            }
+            Self::FacilitatorDown => {
+                Some((Reason::FacilitatorUnavailable, "no facilitator answers as it should"))
             }
             Self::LedgerDown => Some((Reason::LedgerUnavailable, "the ledger fails at the moment")),
             Self::NoGas => Some((Reason::SettlerUnavailable, "the settler account has too little gas money")),
@@ -96,17 +102,6 @@ impl SettlerState {
     }
 }
 
-/// What stopped a tick. The next one begins afresh.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum TickError {
-    #[error("chain endpoint: {0}")]
-    Rpc(#[from] RpcError),
-    #[error("the endpoint serves eip155:{0}")]
-    WrongChain(u64),
-    #[error("{0}")]
-    Ledger(#[from] LedgerError),
-}
-
 pub(crate) struct Setup {
     pub(crate) ledger: Ledger,
     pub(crate) chain: Arc<Chain>,
@@ -127,8 +122,8 @@ pub(crate) struct Settler {
     timing: Timing,
     account: Account,
     state: watch::Sender<SettlerState>,
-    lease: Option<Lease>,
-    renew_at: Instant,
+    lead: Lead,
+    watch: Watcher,
     survey_at: Instant,
     rebroadcast_at: Instant,
     /// How often in a row the chain's next nonce was one that nothing of ours is out for.
@@ -137,23 +132,12 @@ pub(crate) struct Settler {
     misses: u32,
     /// What ticks fail of at the moment, so that it is said once.
     failing: Option<(SettlerState, Instant)>,
-    /// When the search for transfers by others last failed.
-    searching: Option<Instant>,
     /// When a tick last succeeded.
     well_at: Instant,
     /// When an account that does not send was last looked at.
     looked_at: Option<Instant>,
     /// Whether the gas money was low when it was last looked at.
     low: bool,
-    head: Option<obol_evm::Block>,
-    /// The last head under which every block of the ledger's was on the chain.
-    vouched: Option<(u64, B256)>,
-    /// When a reorganisation last took settlements back: they wait anew since then.
-    reopened_at: Timestamp,
-    /// Blocks in the next search for events.
-    range: Range,
-    /// Transactions that the last searches found, by block: each is looked into once.
-    strangers: BTreeSet<(u64, B256)>,
 }
 
 /// How often what is already final is noted.
@@ -177,30 +161,28 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
     let account = Account { chain: setup.chain.id, account: setup.key.address() };
     let now = Instant::now();
     let settler = Settler {
-        ledger: setup.ledger,
-        chain: setup.chain,
-        rpc: setup.rpc,
         key: setup.key,
         gas: setup.gas,
         timing: setup.timing,
         account,
         state,
-        lease: None,
-        renew_at: now,
+        lead: Lead::new(setup.ledger.clone(), account, setup.timing.lease),
+        watch: Watcher::new(Sight {
+            ledger: setup.ledger.clone(),
+            chain: Arc::clone(&setup.chain),
+            rpc: setup.rpc.clone(),
+        }),
+        ledger: setup.ledger,
+        chain: setup.chain,
+        rpc: setup.rpc,
         survey_at: now,
         rebroadcast_at: now,
-        head: None,
         gaps: 0,
         misses: 0,
         failing: None,
-        searching: None,
         well_at: now,
         looked_at: None,
         low: false,
-        vouched: None,
-        reopened_at: Timestamp(0),
-        range: Range::default(),
-        strangers: BTreeSet::new(),
     };
     let chain = settler.chain.id;
     let running = tokio::spawn(settler.run(setup.wake, setup.stopped));
@@ -259,11 +241,7 @@ impl Settler {
                 }
             }
         }
-        if let Some(lease) = self.lease.take()
-            && let Err(error) = self.ledger.end_lease(lease).await
-        {
-            tracing::warn!(chain = %self.chain.id, %error, "the lease stays until it expires");
-        }
+        self.lead.end().await;
     }
 
     /// Watching starts fast, for chains that mine at once, and slows to an eighth of a block.
@@ -279,11 +257,15 @@ impl Settler {
     }
 
     async fn tick(&mut self) -> Result<Pace, TickError> {
-        if !self.lead().await? {
+        if self.lead().await? == Led::ByAnother {
             self.follow().await?;
             return Ok(Pace::Idle);
         }
         let watched = self.watch_chain().await?;
+        // Nodes may have forgotten the transactions: they get the same bytes, at once.
+        if let Some(at) = self.watch.taken_back.take() {
+            self.rebroadcast_at = at;
+        }
         let sent = self.send().await?;
         Ok(watched.max(sent))
     }
@@ -301,50 +283,26 @@ impl Settler {
 
     /// What this process is to the settler's account when nothing is in the way.
     const fn part(&self) -> SettlerState {
-        if self.lease.is_some() { SettlerState::Leading } else { SettlerState::Following }
+        if self.lead.lease().is_some() { SettlerState::Leading } else { SettlerState::Following }
     }
 
-    /// The newest block, from an endpoint that serves this chain: what another one says about
-    /// nonces, receipts and blocks would take back everything.
-    async fn read_head(&self) -> Result<obol_evm::Block, TickError> {
-        let (chain, head) = self.rpc.head().await?;
-        if chain == self.chain.id.reference() { Ok(head) } else { Err(TickError::WrongChain(chain)) }
-    }
-
-    /// Takes or renews the lease.
-    async fn lead(&mut self) -> Result<bool, TickError> {
-        if self.lease.is_some() && Instant::now() < self.renew_at {
-            return Ok(true);
+    /// Whether this process sends.
+    async fn lead(&mut self) -> Result<Led, TickError> {
+        let led = self.lead.hold().await?;
+        if led == Led::Anew {
+            tracing::info!(chain = %self.chain.id, settler = %self.account.account,
+                epoch = self.lead.lease().map(|lease| lease.epoch), "sends for this settler");
+            self.watch.forget();
+            self.gaps = 0;
+            self.rebroadcast_at = Instant::now();
         }
-        let asked_at = Instant::now();
-        match self.ledger.lease(self.account, self.timing.lease).await? {
-            Leased::Mine(lease) => {
-                if self.lease != Some(lease) {
-                    tracing::info!(chain = %self.chain.id, settler = %self.account.account, epoch = lease.epoch,
-                        "sends for this settler");
-                    // Another sender may have moved everything since this one last looked.
-                    self.head = None;
-                    self.vouched = None;
-                    self.gaps = 0;
-                    self.rebroadcast_at = asked_at;
-                }
-                self.lease = Some(lease);
-                self.renew_at = asked_at + self.timing.lease / 3;
-                Ok(true)
-            }
-            Leased::HeldBy { holder, .. } => {
-                if self.lease.take().is_some() {
-                    tracing::warn!(chain = %self.chain.id, holder, "lost the lease of the settler");
-                }
-                Ok(false)
-            }
-        }
+        Ok(led)
     }
 
     /// The lease is not this process's any more: stop sending until it is again.
     fn fenced(&mut self) {
         tracing::warn!(chain = %self.chain.id, "another process has taken the settler's lease");
-        self.lease = None;
+        self.lead.lose();
         self.looked_at = None;
         self.gaps = 0;
         self.enter(SettlerState::Following);
@@ -370,14 +328,14 @@ impl Settler {
 
     fn note_failure(&mut self, error: &TickError) {
         let next = match error {
-            TickError::Rpc(_) | TickError::WrongChain(_) => SettlerState::RpcDown,
+            TickError::Rpc(_) | TickError::WrongChain { .. } => SettlerState::RpcDown,
             TickError::Ledger(_) => SettlerState::LedgerDown,
         };
         if self.failing.is_none_or(|(known, _)| known != next) {
             match error {
                 TickError::Ledger(error) => tracing::error!(chain = %self.chain.id, %error,
                     "settlement waits for the ledger"),
-                TickError::Rpc(_) | TickError::WrongChain(_) => tracing::error!(chain = %self.chain.id,
+                TickError::Rpc(_) | TickError::WrongChain { .. } => tracing::error!(chain = %self.chain.id,
                     endpoint = self.rpc.shown(), %error, "settlement waits; what is due stays in the ledger"),
             }
         }

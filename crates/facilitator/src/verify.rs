@@ -33,6 +33,8 @@ pub struct Verified {
     pub block: u64,
     /// Seconds since the Unix epoch, at most `i64::MAX`.
     pub valid_before: i64,
+    /// What a facilitator is to be asked; none where a transaction of ours settles.
+    pub question: Option<Bytes>,
 }
 
 impl Verified {
@@ -48,6 +50,7 @@ impl Verified {
             origin,
             balance: self.balance,
             verified_block: self.block,
+            question: self.question,
         }
     }
 }
@@ -82,7 +85,7 @@ impl Verifier<'_> {
     pub(crate) async fn verify(&self, payment: &Payment, terms: Terms<'_>) -> Result<Verified, Refusal> {
         check_terms(payment, terms.requirement)?;
         let now = unix_now();
-        self.check_validity(payment, terms, now)?;
+        check_validity(payment, terms, self.timing, now)?;
         let signature = PayerSignature::parse(&payment.signature)
             .map_err(|error| Refusal::new(Reason::InvalidSignature, error.to_string()))?;
         let signer = self.signer(payment, terms.requirement, &signature)?;
@@ -99,7 +102,7 @@ impl Verifier<'_> {
             .map_err(|error| unavailable(format!("chain read failed: {error}")))?;
         self.check_head(&answer, now)?;
         // The token goes by the chain's clock, which may be ahead of this machine's.
-        self.check_validity(payment, terms, now.max(answer.block_time))?;
+        check_validity(payment, terms, self.timing, now.max(answer.block_time))?;
         self.check_started(payment, &answer, now)?;
         if answer.nonce == NonceState::Gone {
             return Err(Reason::NonceUsed.into());
@@ -140,20 +143,9 @@ impl Verifier<'_> {
             call,
             balance: answer.balance,
             block: answer.block,
-            valid_before: i64::try_from(payment.authorization.valid_before).unwrap_or(i64::MAX),
+            valid_before: end(payment),
+            question: None,
         })
-    }
-
-    fn check_validity(&self, payment: &Payment, terms: Terms<'_>, now: u64) -> Result<(), Refusal> {
-        let needed = terms.header_timeout + self.timing.settle_budget + self.timing.clock_skew;
-        let until = U256::from(now.saturating_add(needed.as_secs()));
-        if payment.authorization.valid_before <= until {
-            return Err(Refusal::new(
-                Reason::Expired,
-                format!("validBefore has to be later than {until}: the service and the settlement take time"),
-            ));
-        }
-        Ok(())
     }
 
     /// The chain refuses an authorization in blocks up to `validAfter`, so its clock counts.
@@ -234,6 +226,59 @@ impl Verifier<'_> {
             _ => Err(unavailable("simulation answered for other calls".to_owned())),
         }
     }
+}
+
+/// Whether the payer is known to have signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signed {
+    ByPayer,
+    /// Only the payer's code, which nobody here can ask, may call the signature good.
+    Unknown,
+}
+
+/// What can be said of a payment without the chain: whoever settles it says the rest.
+pub(crate) fn verify_offline(
+    payment: &Payment,
+    terms: Terms<'_>,
+    timing: &Timing,
+) -> Result<(Verified, Signed), Refusal> {
+    check_terms(payment, terms.requirement)?;
+    let now = unix_now();
+    check_validity(payment, terms, timing, now)?;
+    if payment.authorization.valid_after >= U256::from(now) {
+        let detail = format!("validAfter has to be earlier than the time, {now}");
+        return Err(Refusal::new(Reason::NotYetValid, detail));
+    }
+    let signature = PayerSignature::parse(&payment.signature)
+        .map_err(|error| Refusal::new(Reason::InvalidSignature, error.to_string()))?;
+    let signed = match &signature {
+        PayerSignature::Ecdsa(ecdsa) => {
+            let signer = ecdsa.recover(typed::digest(&terms.requirement.asset, &payment.authorization));
+            if signer == Ok(payment.authorization.from) { Signed::ByPayer } else { Signed::Unknown }
+        }
+        PayerSignature::Contract(_) | PayerSignature::Undeployed { .. } => Signed::Unknown,
+    };
+    let data = transfer_call(&payment.authorization, &signature);
+    let call = SettlementCall { token: payment.asset, data, deployment: None };
+    // The facilitator answers for the funds.
+    let balance = Amount::from_atomic(U256::MAX);
+    Ok((Verified { call, balance, block: 0, valid_before: end(payment), question: None }, signed))
+}
+
+fn end(payment: &Payment) -> i64 {
+    i64::try_from(payment.authorization.valid_before).unwrap_or(i64::MAX)
+}
+
+fn check_validity(payment: &Payment, terms: Terms<'_>, timing: &Timing, now: u64) -> Result<(), Refusal> {
+    let needed = terms.header_timeout + timing.settle_budget + timing.clock_skew;
+    let until = U256::from(now.saturating_add(needed.as_secs()));
+    if payment.authorization.valid_before <= until {
+        return Err(Refusal::new(
+            Reason::Expired,
+            format!("validBefore has to be later than {until}: the service and the settlement take time"),
+        ));
+    }
+    Ok(())
 }
 
 /// The token calls that a payment can stand for, without asking the chain which: a payer with

@@ -322,7 +322,7 @@ const LONGEST: i64 = 6 * 60 * 60 * 1_000;
 
 /// The longer a payment has been refused, the longer it waits: an authorization may never end, and
 /// each try costs an event and reads of the chain.
-fn after_refusal(now: Timestamp, first: Duration, record: &PaymentRecord) -> Timestamp {
+pub(crate) fn after_refusal(now: Timestamp, first: Duration, record: &PaymentRecord) -> Timestamp {
     let age = now.0.saturating_sub(record.created_at.0);
     let left = record.valid_before.saturating_mul(1_000).saturating_sub(now.0);
     let pause = (age / 4).min(left / 2).clamp(0, LONGEST);

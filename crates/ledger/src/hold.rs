@@ -67,7 +67,7 @@ impl Ledger {
             .writer
             .write(Op::StartDelivery, move |txn| {
                 let record = load(txn, &held)?;
-                if !held.holds(&record) || !record.state().is_paid() || record.delivery != Delivery::None {
+                if !held.holds(&record) || !record.state().is_earned() || record.delivery != Delivery::None {
                     return Ok(Err(Lost(record.state())));
                 }
                 txn.amend(record, "delivery started", |record| {

@@ -4,6 +4,8 @@
 //!
 //! Backed by SQLite. No SQLite type leaves this crate.
 
+mod asking;
+mod attendance;
 mod batch;
 mod census;
 mod clock;
@@ -23,6 +25,8 @@ mod state;
 mod txn;
 mod writer;
 
+pub use asking::{Asking, Question};
+pub use attendance::{Attendant, Awaited};
 pub use batch::{Attempt, BatchState, DuePayment, Lease, Leased, LiveBatch, NewAttempt, Settler, Stored};
 pub use census::Census;
 pub use clock::{Clock, Timestamp};

@@ -1,11 +1,11 @@
 //! Reading the ledger: the operator's lists, a payment's story, earnings.
 
 use crate::{
-    Delivery, Event, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, Settler, State, Timestamp,
+    Delivery, Event, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     evidence::chains,
     op::Op,
-    sets::{due, open, owed, paid},
-    txn::{Txn, account, amount, blob, chain, chain_code, select_payments},
+    sets::{claimed, open, owed, paid},
+    txn::{Txn, account, amount, blob, chain, chain_code, select_payments, state},
 };
 use alloy_primitives::{Address, B256};
 use obol_core::{Amount, ChainId, OfferId, PaymentKey};
@@ -24,6 +24,9 @@ pub struct Earning {
     pub final_payments: u64,
     pub amount: Amount,
     pub final_amount: Amount,
+    /// Beside them, what facilitators say that they have settled, and nobody has checked.
+    pub claimed_payments: u64,
+    pub claimed_amount: Amount,
 }
 
 /// An account that payments of an asset are made out to.
@@ -39,6 +42,8 @@ pub struct Payee {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Paid(Inclusion),
+    /// A facilitator says so, of this transaction, and there is no endpoint to check that by.
+    Claimed(B256),
     Released(Option<String>),
     Failed(Option<String>),
     /// Owed, and not on the chain yet.
@@ -47,11 +52,12 @@ pub enum Outcome {
 
 impl PaymentRecord {
     pub fn outcome(&self) -> Outcome {
-        match (self.state, self.inclusion) {
-            (State::Included | State::Settled, Some(inclusion)) => Outcome::Paid(inclusion),
-            (State::Released, _) => Outcome::Released(self.reason.clone()),
-            (State::Failed, _) => Outcome::Failed(self.reason.clone()),
-            (state, _) => Outcome::Open(state),
+        match (self.state, self.inclusion, self.claim) {
+            (State::Included | State::Settled, Some(inclusion), _) => Outcome::Paid(inclusion),
+            (State::Claimed, _, Some(claim)) => Outcome::Claimed(claim),
+            (State::Released, ..) => Outcome::Released(self.reason.clone()),
+            (State::Failed, ..) => Outcome::Failed(self.reason.clone()),
+            (state, ..) => Outcome::Open(state),
         }
     }
 }
@@ -152,40 +158,6 @@ impl Ledger {
             .await
     }
 
-    /// Payments that are owed and that none of these settlers looks after, by chain and by the account
-    /// that their transaction is from, if there is one.
-    pub async fn unattended(
-        &self,
-        settlers: Vec<Settler>,
-    ) -> Result<Vec<(ChainId, Option<Address>, u64)>, LedgerError> {
-        let owed = self
-            .writer
-            .write(Op::Read, |txn| {
-                txn.all(
-                    concat!(
-                        // What is due again is for whoever sends.
-                        "SELECT p.chain, b.settler, count(*) FROM \
-                         (SELECT chain, CASE WHEN ",
-                        due!(),
-                        " THEN NULL ELSE batch END AS batch FROM payments WHERE ",
-                        owed!(),
-                        ") p LEFT JOIN batches b ON b.id = p.batch GROUP BY 1, 2"
-                    ),
-                    [],
-                    |row| {
-                        let settler = row.get::<_, Option<Vec<u8>>>(1)?;
-                        let settler = settler.as_deref().map(account).transpose()?;
-                        Ok((chain(row.get(0)?), settler, crate::txn::number(row.get(2)?)?))
-                    },
-                )
-            })
-            .await?;
-        let attended = |chain, account: Option<Address>| {
-            settlers.iter().any(|at| at.chain == chain && account.is_none_or(|account| at.account == account))
-        };
-        Ok(owed.into_iter().filter(|(chain, account, _)| !attended(*chain, *account)).collect())
-    }
-
     /// Payments that are owed and not on the chain yet.
     pub async fn owed(&self, chain: ChainId) -> Result<Vec<PaymentRecord>, LedgerError> {
         self.writer
@@ -233,16 +205,21 @@ impl Ledger {
         }
     }
 
-    /// The hash of the newest transaction that was signed for this payment, if there is one.
+    /// The hash of the newest transaction that was signed for this payment, or that a facilitator
+    /// names, if there is one.
     pub async fn newest_attempt(&self, id: PaymentId) -> Result<Option<B256>, LedgerError> {
         self.writer
             .write(Op::Read, move |txn| {
                 txn.one(
-                    "SELECT a.hash FROM payments p JOIN attempts a ON a.batch = p.batch WHERE p.id = ?1 \
-                     ORDER BY a.attempt DESC LIMIT 1",
+                    "SELECT coalesce(a.hash, p.claim) FROM payments p LEFT JOIN attempts a ON a.batch = p.batch \
+                     WHERE p.id = ?1 ORDER BY a.attempt DESC LIMIT 1",
                     [id.0],
-                    |row| crate::txn::word(blob(row, 0)?),
-                )
+                    |row| Ok(row.get::<_, Option<Vec<u8>>>(0)?),
+                )?
+                .flatten()
+                .as_deref()
+                .map(crate::txn::word)
+                .transpose()
             })
             .await
     }
@@ -267,20 +244,22 @@ impl Ledger {
 }
 
 fn earnings(txn: &Txn<'_>) -> Result<Vec<Earning>, LedgerError> {
-    let paid = txn.all(
+    let earned = txn.all(
         concat!(
-            "SELECT offer_namespace, offer_name, chain, asset, state, amount FROM payments WHERE ",
-            paid!()
+            "SELECT offer_namespace, offer_name, chain, asset, state, amount FROM payments WHERE (",
+            paid!(),
+            ") OR ",
+            claimed!()
         ),
         [],
         |row| {
             let offer = OfferId { namespace: row.get(0)?, name: row.get(1)? };
-            let settled = row.get::<_, i64>(4)? == State::Settled.code();
-            Ok(((offer, chain(row.get(2)?), account(blob(row, 3)?)?), settled, amount(blob(row, 5)?)?))
+            let place = (offer, chain(row.get(2)?), account(blob(row, 3)?)?);
+            Ok((place, state(row.get(4)?)?, amount(blob(row, 5)?)?))
         },
     )?;
     let mut lines = BTreeMap::new();
-    for ((offer, chain, asset), settled, amount) in paid {
+    for ((offer, chain, asset), state, amount) in earned {
         let line = lines.entry((offer.clone(), chain, asset)).or_insert_with(|| Earning {
             offer,
             chain,
@@ -289,15 +268,22 @@ fn earnings(txn: &Txn<'_>) -> Result<Vec<Earning>, LedgerError> {
             final_payments: 0,
             amount: Amount::ZERO,
             final_amount: Amount::ZERO,
+            claimed_payments: 0,
+            claimed_amount: Amount::ZERO,
         });
         let sum = |total: Amount| {
             total
                 .checked_add(amount)
                 .ok_or_else(|| LedgerError::Corrupt("earnings exceed 256 bits".to_owned()))
         };
+        if state == State::Claimed {
+            line.claimed_payments += 1;
+            line.claimed_amount = sum(line.claimed_amount)?;
+            continue;
+        }
         line.payments += 1;
         line.amount = sum(line.amount)?;
-        if settled {
+        if state == State::Settled {
             line.final_payments += 1;
             line.final_amount = sum(line.final_amount)?;
         }

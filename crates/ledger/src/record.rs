@@ -1,7 +1,7 @@
 //! What the ledger stores and tells.
 
 use crate::{Delivery, State, Timestamp};
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Bytes};
 use obol_core::{Amount, OfferId, PaymentKey, SettlementCall};
 
 /// A payment's row, for as long as the ledger exists.
@@ -27,6 +27,8 @@ pub struct NewPayment {
     /// The payer's balance of the asset, and the block at which balance and nonce were read.
     pub balance: Amount,
     pub verified_block: u64,
+    /// What a facilitator is to be asked; none where a transaction of ours settles.
+    pub question: Option<Bytes>,
 }
 
 /// Where a payment came from.
@@ -77,6 +79,8 @@ pub struct PaymentRecord {
     /// Why it was last refused, deferred or failed.
     pub reason: Option<String>,
     pub inclusion: Option<Inclusion>,
+    /// The transaction that a facilitator says has settled it, or will.
+    pub claim: Option<B256>,
     pub created_at: Timestamp,
     pub changed_at: Timestamp,
 }

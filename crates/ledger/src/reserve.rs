@@ -66,6 +66,7 @@ impl Ledger {
                     | State::Submitted
                     | State::Included
                     | State::Settled
+                    | State::Claimed
                     | State::Waived => Ok(Some(Reason::AlreadyServed.into())),
                 }
             })
@@ -162,18 +163,33 @@ pub(crate) fn answer_known(
             unproven()
         }
         (
-            State::Due | State::Submitting | State::Submitted | State::Included | State::Settled,
+            State::Due
+            | State::Submitting
+            | State::Submitted
+            | State::Included
+            | State::Settled
+            | State::Claimed,
             Delivery::None,
         ) if known.origin.fingerprint != origin.fingerprint => {
             refuse(Reason::FingerprintMismatch, "it was paid for another request")
         }
         // Its transaction may have shown the signature to everybody.
         (
-            State::Due | State::Submitting | State::Submitted | State::Included | State::Settled,
+            State::Due
+            | State::Submitting
+            | State::Submitted
+            | State::Included
+            | State::Settled
+            | State::Claimed,
             Delivery::None,
         ) if known.origin.client != origin.client => unproven(),
         (
-            State::Due | State::Submitting | State::Submitted | State::Included | State::Settled,
+            State::Due
+            | State::Submitting
+            | State::Submitted
+            | State::Included
+            | State::Settled
+            | State::Claimed,
             Delivery::None,
         ) => redeem(txn, known, held_until, "the payer came back with this payment"),
     };

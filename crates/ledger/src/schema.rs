@@ -2,7 +2,7 @@
 
 use crate::{
     LedgerError,
-    sets::{due, entitled, failed, lost, moving, open, owed, reserved},
+    sets::{claimed, due, entitled, failed, lost, moving, open, owed, reserved},
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use std::{
@@ -11,7 +11,9 @@ use std::{
 };
 
 /// One step per schema version; never edited once released.
-const MIGRATIONS: &[&str] = &[concat!(
+const MIGRATIONS: &[&str] = &[FIRST, QUESTIONS];
+
+const FIRST: &str = concat!(
     r"
 CREATE TABLE ledger (id TEXT NOT NULL) STRICT;
 INSERT INTO ledger VALUES (lower(hex(randomblob(8))));
@@ -149,7 +151,28 @@ CREATE TABLE scans (
     block INTEGER NOT NULL
 ) STRICT;
 "
-)];
+);
+
+/// Facilitators of others settle, too: what each is asked, and what it says.
+const QUESTIONS: &str = concat!(
+    r"
+ALTER TABLE payments ADD COLUMN claim BLOB;
+
+CREATE TABLE questions (
+    payment     INTEGER PRIMARY KEY REFERENCES payments (id),
+    body        BLOB NOT NULL,
+    facilitator TEXT
+) STRICT;
+
+DROP INDEX entitled;
+CREATE INDEX entitled ON payments (payer, fingerprint) WHERE ",
+    entitled!(),
+    r";
+CREATE INDEX claimed ON payments (chain) WHERE ",
+    claimed!(),
+    ";
+"
+);
 
 /// Where a ledger's database lives.
 #[derive(Clone, Debug)]

@@ -66,7 +66,14 @@ macro_rules! paid {
 /// What its payer may come back for.
 macro_rules! entitled {
     () => {
-        "delivery = 0 AND state >= 2 AND state <= 6"
+        "delivery = 0 AND state >= 2 AND state <> 7 AND state <> 8"
+    };
+}
+
+/// Said to be on the chain.
+macro_rules! claimed {
+    () => {
+        "state = 9"
     };
 }
 
@@ -84,7 +91,7 @@ macro_rules! lost {
 }
 
 pub(crate) use {
-    due, entitled, failed, included, lost, moving, open, owed, paid, reserved, sent, submitting,
+    claimed, due, entitled, failed, included, lost, moving, open, owed, paid, reserved, sent, submitting,
 };
 
 #[cfg(test)]
@@ -105,7 +112,7 @@ mod tests {
 
     #[test]
     fn conditions_hold_for_the_states_that_they_are_named_after() {
-        use State::{Due, Failed, Included, Reserved, Settled, Submitted, Submitting};
+        use State::{Claimed, Due, Failed, Included, Reserved, Settled, Submitted, Submitting};
         assert_eq!(states(open!()), [Reserved, Due, Submitting, Submitted, Included]);
         assert_eq!(states(reserved!()), [Reserved]);
         assert_eq!(states(due!()), [Due]);
@@ -115,7 +122,8 @@ mod tests {
         assert_eq!(states(moving!()), [Submitting, Submitted, Included]);
         assert_eq!(states(included!()), [Included]);
         assert_eq!(states(paid!()), [Included, Settled]);
-        assert_eq!(states(entitled!()), [Due, Submitting, Submitted, Included, Settled]);
+        assert_eq!(states(entitled!()), [Due, Submitting, Submitted, Included, Settled, Claimed]);
+        assert_eq!(states(claimed!()), [Claimed]);
         assert_eq!(states(failed!()), [Failed]);
         for state in State::ALL {
             assert_eq!(states(paid!()).contains(state), state.is_paid(), "{state}");

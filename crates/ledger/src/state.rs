@@ -42,9 +42,9 @@ stored_enum! {
         Released = 1 "released",
         /// The upstream did its part; money is owed.
         Due = 2 "due",
-        /// Signed bytes are stored; nobody has seen them yet, as far as is known.
+        /// Signed bytes or a question are stored; nobody has seen them yet, as far as is known.
         Submitting = 3 "submitting",
-        /// A node took the bytes.
+        /// A node took the bytes, or a facilitator the question.
         Submitted = 4 "submitted",
         /// The transfer is in a block.
         Included = 5 "included",
@@ -54,6 +54,8 @@ stored_enum! {
         Failed = 7 "failed",
         /// Allowed without settlement; never usable again.
         Waived = 8 "waived",
+        /// A facilitator says that it is settled, and there is no endpoint to check that by.
+        Claimed = 9 "claimed",
     }
 }
 
@@ -71,6 +73,11 @@ impl State {
     /// Whether the transfer is on the chain.
     pub const fn is_paid(self) -> bool {
         matches!(self, Self::Included | Self::Settled)
+    }
+
+    /// Whether the payment may be delivered on: it is on the chain, or said to be where nobody can look.
+    pub const fn is_earned(self) -> bool {
+        self.is_paid() || matches!(self, Self::Claimed)
     }
 }
 
@@ -107,14 +114,18 @@ arrows! {
     Owe: Reserved => Due;
     /// Allowed under `verifyOnly`.
     Waive: Reserved => Waived;
-    /// Signed bytes that pay it are stored.
+    /// Signed bytes that pay it are stored, or that a facilitator is about to be asked.
     Submit: Due => Submitting;
-    /// A node took the bytes.
+    /// A node took the bytes, or a facilitator says that a transaction is out.
     Take: Submitting => Submitted;
-    /// The attempt is dead, or was mined without the transfer.
+    /// The facilitator refused when it was first asked, and nothing was delivered.
+    Decline: Submitting => Released;
+    /// The facilitator says that it is settled, and there is no endpoint to check that by.
+    Claim: Submitting | Submitted => Claimed;
+    /// The attempt is dead, was mined without the transfer, or was refused by the facilitator.
     Redue: Submitting | Submitted => Due;
     /// The token's events show the transfer, whoever sent it.
-    Include: Reserved | Released | Due | Submitting | Submitted | Failed | Waived => Included;
+    Include: Reserved | Released | Due | Submitting | Submitted | Failed | Waived | Claimed => Included;
     /// The block of the transfer is gone, and a transaction of ours may still pay.
     Orphan: Included => Submitted;
     /// The block of a stranger's transfer is gone, and the client was served or a transaction of
@@ -127,7 +138,7 @@ arrows! {
     /// The block is final.
     Finalize: Included => Settled;
     /// Final reads show that it was cancelled or has expired.
-    Fail: Due | Submitting | Submitted => Failed;
+    Fail: Due | Submitting | Submitted | Claimed => Failed;
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ macro_rules! select_payments {
             "SELECT id, chain, asset, method, payer, nonce, payee, amount, valid_before, offer_namespace, \
              offer_name, state, revision, reservation, delivery, fingerprint, held_until, verified_block, \
              batch, batch_cap, misses, retry_at, reason, tx, block, block_hash, block_time, log_index, created_at, \
-             changed_at, client FROM payments WHERE ",
+             changed_at, client, claim FROM payments WHERE ",
             $($condition)+
         )
     };
@@ -206,6 +206,9 @@ impl<'a> Txn<'a> {
             ],
         )?;
         let id = PaymentId(self.last_insert());
+        if let Some(body) = &new.question {
+            self.execute("INSERT INTO questions (payment, body) VALUES (?1, ?2)", params![id.0, &body[..]])?;
+        }
         self.note_payee((key.chain, key.asset, new.payee), new.verified_block)?;
         self.event(id, 1, None, state, Delivery::None, why)?;
         Ok((id, reservation))
@@ -265,7 +268,7 @@ impl<'a> Txn<'a> {
             "UPDATE payments SET state = ?3, revision = ?2 + 1, reservation = ?4, delivery = ?5, \
              fingerprint = ?6, held_until = ?7, batch = ?8, batch_cap = ?9, retry_at = ?10, reason = ?11, \
              tx = ?12, block = ?13, block_hash = ?14, block_time = ?15, log_index = ?16, changed_at = ?17, \
-             verified_block = ?18, misses = ?19, client = ?20 WHERE id = ?1 AND revision = ?2",
+             verified_block = ?18, misses = ?19, client = ?20, claim = ?21 WHERE id = ?1 AND revision = ?2",
             params![
                 next.id.0,
                 next.revision,
@@ -287,6 +290,7 @@ impl<'a> Txn<'a> {
                 number_code(next.verified_block),
                 next.misses,
                 next.origin.client.as_slice(),
+                next.claim.map(|tx| tx.to_vec()),
             ],
         )?;
         if changed != 1 {
@@ -423,7 +427,7 @@ fn method(code: i64) -> Result<TransferMethod, LedgerError> {
     }
 }
 
-fn state(code: i64) -> Result<State, LedgerError> {
+pub(crate) fn state(code: i64) -> Result<State, LedgerError> {
     State::from_code(code).ok_or_else(|| LedgerError::Corrupt(format!("payment state {code}")))
 }
 
@@ -472,6 +476,7 @@ pub(crate) fn read_payment(row: &Row<'_>) -> Result<PaymentRecord, LedgerError> 
         retry_at: Timestamp(row.get(21)?),
         reason: row.get(22)?,
         inclusion,
+        claim: row.get::<_, Option<Vec<u8>>>(31)?.as_deref().map(word).transpose()?,
         created_at: Timestamp(row.get(28)?),
         changed_at: Timestamp(row.get(29)?),
     })

@@ -36,8 +36,8 @@ pub(crate) async fn run(args: FacilitatorArgs, logging: Logging, faults: Faults)
         Callers::Anybody(_) => "anybody on this machine".to_owned(),
         Callers::Known(known) => known.len().to_string(),
     };
-    tracing::info!(address = %local(&listener)?, settler = %settling.settler.address(), callers = known, "settling for others");
-    let facilitator = start_facilitator(&ledger, settling.setups(), settling.timing);
+    tracing::info!(address = %local(&listener)?, settler = settling.shown_settler(), callers = known, "settling for others");
+    let facilitator = start_facilitator(&ledger, settling.setups(), Vec::new(), settling.timing);
     tokio::spawn(check_chains(settling.endpoints.clone()));
     let server = Server::new(ServerParts {
         counter: Counter::new(Arc::clone(&facilitator), ledger, settling.only_payees()),

@@ -5,8 +5,8 @@ use alloy_primitives::Address;
 use obol_api::{Fault, Folder};
 use obol_core::{Asset, ChainId, Offer, Registry};
 use obol_evm::{check_asset, check_chain};
-use obol_facilitator::{ChainSetup, Facilitator, Timing};
-use obol_ledger::Ledger;
+use obol_facilitator::{ChainSetup, Facilitator, RemoteSetup, Timing};
+use obol_ledger::{Attendant, Awaited, Ledger};
 use obol_verifier::{Catalog, ForwardAuth, Gate, Limits, Parts, TrustedProxies, serve_admin, serve_gate};
 use std::{
     collections::HashSet,
@@ -22,6 +22,7 @@ pub(crate) struct Setup {
     pub(crate) registry: Arc<Registry>,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) chains: Vec<ChainSetup>,
+    pub(crate) remotes: Vec<RemoteSetup>,
     pub(crate) ledger: Ledger,
     pub(crate) offers: PathBuf,
     pub(crate) listener: TcpListener,
@@ -51,7 +52,9 @@ impl Seller {
             settle_and_skew: setup.timing.settle_budget + setup.timing.clock_skew,
             payees: setup.payees,
         };
-        let facilitator = start_facilitator(&setup.ledger, setup.chains, setup.timing);
+        let served = setup.chains.iter().map(|setup| setup.chain.id);
+        let served = served.chain(setup.remotes.iter().map(|setup| setup.chain.id)).collect();
+        let facilitator = start_facilitator(&setup.ledger, setup.chains, setup.remotes, setup.timing);
         let catalog = Arc::new(Catalog::default());
         let gate = Gate::new(Parts {
             catalog: Arc::clone(&catalog),
@@ -72,7 +75,7 @@ impl Seller {
         let endpoints = setup.endpoints;
         let registry = setup.registry;
         tokio::spawn(check_chains(endpoints.clone()));
-        tokio::spawn(publish(folder, setup.offers, catalog, registry, endpoints));
+        tokio::spawn(publish(folder, setup.offers, catalog, registry, (endpoints, served)));
         Ok(Self { gate, selling, stop_selling, admin, stop_admin, facilitator })
     }
 
@@ -94,25 +97,29 @@ impl Seller {
 pub(crate) fn start_facilitator(
     ledger: &Ledger,
     chains: Vec<ChainSetup>,
+    remotes: Vec<RemoteSetup>,
     timing: Timing,
 ) -> Arc<Facilitator> {
-    let settlers = chains
-        .iter()
-        .map(|setup| obol_ledger::Settler { chain: setup.chain.id, account: setup.settler.address() });
-    tokio::spawn(tell_unattended(ledger.clone(), settlers.collect()));
-    Arc::new(Facilitator::start(ledger, chains, timing))
+    let facilitator = Facilitator::start(ledger, chains, remotes, timing);
+    tokio::spawn(tell_unattended(ledger.clone(), facilitator.attendants().collect()));
+    Arc::new(facilitator)
 }
 
-/// Says what is owed that this process will not settle: on a chain that it has no endpoint of, or
-/// with a transaction of another settler's.
-async fn tell_unattended(ledger: Ledger, settlers: Vec<obol_ledger::Settler>) {
-    match ledger.unattended(settlers).await {
+/// Says what is owed that this process will not settle: on a chain that it has no endpoint of, with a
+/// transaction of another settler's, or by a facilitator that it does not know.
+async fn tell_unattended(ledger: Ledger, attendants: Vec<Attendant>) {
+    match ledger.unattended(attendants).await {
         Ok(owed) => {
-            for (chain, settler, payments) in owed {
-                let settler =
-                    settler.map_or("any settler".to_owned(), |settler| format!("settler {settler}"));
-                tracing::error!(%chain, payments,
-                    "delivered or sent, and not settled here: they wait for {settler} and an endpoint of the chain");
+            for (chain, awaited, payments) in owed {
+                let awaited = match awaited {
+                    Awaited::Settler(account) => format!("settler {account} and --rpc {chain}=<URL>"),
+                    Awaited::AnySettler => format!("a settler and --rpc {chain}=<URL>"),
+                    Awaited::Anybody => {
+                        format!("--facilitator {chain}=<URL>, or a settler and --rpc {chain}=<URL>")
+                    }
+                    Awaited::Facilitator(url) => format!("--facilitator {chain}={url}, which was asked"),
+                };
+                tracing::error!(%chain, payments, "owed, and not settled here: they wait for {awaited}");
             }
         }
         Err(error) => tracing::warn!(%error, "cannot look for payments that nobody settles"),
@@ -125,9 +132,8 @@ async fn publish(
     path: PathBuf,
     catalog: Arc<Catalog>,
     registry: Arc<Registry>,
-    endpoints: Vec<Endpoint>,
+    (endpoints, served): (Vec<Endpoint>, HashSet<ChainId>),
 ) {
-    let served: HashSet<ChainId> = endpoints.iter().map(|endpoint| endpoint.chain.id).collect();
     let mut known_faults: HashSet<String> = HashSet::new();
     let mut known_assets: HashSet<Arc<Asset>> = HashSet::new();
     let mut sells = true;
@@ -175,7 +181,7 @@ fn sellable(offers: &[Arc<Offer>], served: &HashSet<ChainId>) -> (Vec<Arc<Offer>
             Some(required) => {
                 let chain = required.asset.chain;
                 faults.push(format!(
-                    "{} is not served: it is paid on {chain}; add --rpc {chain}=<URL>",
+                    "{} is not served: it is paid on {chain}; add --rpc {chain}=<URL>, or --facilitator {chain}=<URL>",
                     offer.id
                 ));
             }

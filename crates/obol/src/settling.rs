@@ -2,9 +2,11 @@
 //! what that may cost.
 
 mod args;
+mod remotes;
 mod settler;
 
-pub(crate) use args::{REQUIRED, SettlingArgs};
+pub(crate) use args::{FacilitatorsArgs, REQUIRED, SettlingArgs};
+pub(crate) use settler::SettlerAccount;
 
 use crate::{
     chains_file,
@@ -12,9 +14,9 @@ use crate::{
     faults::{Faults, number, seconds, words},
 };
 use alloy_primitives::Address;
-use obol_core::Registry;
-use obol_evm::Key;
-use obol_facilitator::{ChainSetup, GasCeilings, Timing};
+use obol_core::{ChainId, Registry};
+use obol_facilitator::{ChainSetup, GasCeilings, RemoteSetup, Timing};
+use remotes::Remote;
 use serde_json::{Map, Value, json};
 use std::{
     collections::HashSet,
@@ -30,9 +32,9 @@ pub(crate) struct Settling {
     pub(crate) chains: Option<PathBuf>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) endpoints: Vec<Endpoint>,
-    pub(crate) settler_key_file: PathBuf,
-    pub(crate) settler_password_file: Option<PathBuf>,
-    pub(crate) settler: Key,
+    /// None where facilitators of others settle on every chain.
+    pub(crate) settler: Option<SettlerAccount>,
+    pub(crate) remotes: Vec<Remote>,
     pub(crate) payees: Vec<Address>,
     pub(crate) factories: Vec<Address>,
     pub(crate) timing: Timing,
@@ -42,24 +44,34 @@ pub(crate) struct Settling {
 impl SettlingArgs {
     /// None when there is a fault without which there would be a setting; a list with a fault is
     /// what is left of it.
-    pub(crate) fn sift(self, faults: &mut Faults) -> Option<Settling> {
+    pub(crate) fn sift(self, others: &FacilitatorsArgs, faults: &mut Faults) -> Option<Settling> {
         let ledger = faults.sift("--ledger", ledger_file(self.ledger.as_deref()));
         let registry = chains_file::read(self.chains.as_deref(), faults);
         let endpoints = endpoint::read(&self.rpc, &registry, faults);
-        if words(&self.rpc).next().is_none() {
+        let any_remote = words(&others.facilitator).next().is_some();
+        if words(&self.rpc).next().is_none() && !any_remote {
             faults.add("--rpc", format!("is missing: write {}", endpoint::EXAMPLE));
         }
-        let settler = settler::key(&self, faults);
+        let timing = timing(&self, faults);
+        let settle_budget = timing.map_or(Timing::default().settle_budget, |timing| timing.settle_budget);
+        let registry = Arc::new(registry);
+        let remotes = remotes::read(others, &registry, settle_budget, faults);
+        let settled_by_us =
+            |endpoint: &Endpoint| remotes.iter().all(|remote| remote.chain.id != endpoint.chain.id);
+        let needs_settler = !any_remote || endpoints.iter().any(settled_by_us);
+        let settler = match needs_settler {
+            true => settler::account(&self, faults).map(Some),
+            false => Some(None),
+        };
         let payees = faults.sift_each("--allow-payee", &self.allow_payee, account);
         let factories = faults.sift_each("--allow-factory", &self.allow_factory, account);
-        let (timing, gas) = (timing(&self, faults), gas(&self, faults));
+        let gas = gas(&self, faults);
         Some(Settling {
             ledger: ledger?,
-            registry: Arc::new(registry),
+            registry,
             endpoints,
             settler: settler?,
-            settler_key_file: self.settler_key_file?,
-            settler_password_file: self.settler_password_file,
+            remotes,
             chains: self.chains,
             payees,
             factories,
@@ -70,15 +82,46 @@ impl SettlingArgs {
 }
 
 impl Settling {
+    /// The chains on which transactions of our own settle.
     pub(crate) fn setups(&self) -> Vec<ChainSetup> {
-        let setup = |endpoint: &Endpoint| ChainSetup {
-            chain: Arc::clone(&endpoint.chain),
-            rpc: endpoint.rpc.clone(),
-            settler: self.settler.clone(),
-            gas: self.gas,
-            factories: self.factories.clone(),
+        let ours = self.endpoints.iter().filter(|endpoint| self.remote(endpoint.chain.id).is_none());
+        let setup = |endpoint: &Endpoint| {
+            Some(ChainSetup {
+                chain: Arc::clone(&endpoint.chain),
+                rpc: endpoint.rpc.clone(),
+                settler: self.settler.as_ref()?.key.clone(),
+                gas: self.gas,
+                factories: self.factories.clone(),
+            })
         };
-        self.endpoints.iter().map(setup).collect()
+        ours.filter_map(setup).collect()
+    }
+
+    /// Those on which facilitators of others do.
+    pub(crate) fn remote_setups(&self) -> Vec<RemoteSetup> {
+        let setup = |remote: &Remote| {
+            let endpoint = self.endpoints.iter().find(|endpoint| endpoint.chain.id == remote.chain.id);
+            RemoteSetup {
+                chain: Arc::clone(&remote.chain),
+                facilitators: remote.clients.clone(),
+                rpc: endpoint.map(|endpoint| endpoint.rpc.clone()),
+                gas: self.gas,
+                factories: self.factories.clone(),
+            }
+        };
+        self.remotes.iter().map(setup).collect()
+    }
+
+    fn remote(&self, chain: ChainId) -> Option<&Remote> {
+        self.remotes.iter().find(|remote| remote.chain.id == chain)
+    }
+
+    /// The account that sends settlements, for the log.
+    pub(crate) fn shown_settler(&self) -> String {
+        match &self.settler {
+            Some(settler) => settler.key.address().to_checksum(None),
+            None => "none: facilitators settle".to_owned(),
+        }
     }
 
     /// The accounts that may be paid; any if none is named.
@@ -101,9 +144,10 @@ impl Settling {
         let settings = [
             ("ledger", json!(self.ledger)),
             ("rpc", Value::Object(rpc)),
-            ("settler_key_file", json!(self.settler_key_file)),
-            ("settler_password_file", json!(self.settler_password_file)),
-            ("settler", json!(self.settler.address().to_checksum(None))),
+            ("settler_key_file", json!(self.settler.as_ref().map(|settler| &settler.key_file))),
+            ("settler_password_file", json!(self.settler.as_ref().and_then(|s| s.password_file.as_ref()))),
+            ("settler", json!(self.settler.as_ref().map(|s| s.key.address().to_checksum(None)))),
+            ("facilitator", remotes::shown(&self.remotes)),
             ("chains", json!(self.chains)),
             ("allow_payee", json!(shown(&self.payees))),
             ("allow_factory", json!(shown(&self.factories))),

@@ -4,7 +4,7 @@
 use crate::{answer, body::GateBody};
 use http::{Response, header};
 use obol_core::{PaymentKey, Reason, Refusal, Registry, RequestPath, TransferMethod, WireVersion};
-use obol_ledger::{Ledger, PaymentRecord, State};
+use obol_ledger::{Ledger, Outcome, PaymentRecord, State};
 use obol_wire::{Money, Receipt};
 use tokio::sync::Semaphore;
 
@@ -60,6 +60,7 @@ impl Receipts {
             | State::Released
             | State::Included
             | State::Settled
+            | State::Claimed
             | State::Failed
             | State::Waived => Err(Reason::NoReceipt.into()),
         }
@@ -67,10 +68,14 @@ impl Receipts {
 }
 
 fn settled(record: &PaymentRecord) -> Option<Receipt> {
-    let inclusion = record.inclusion.filter(|_| record.state().is_paid())?;
+    let transaction = match record.outcome() {
+        Outcome::Paid(inclusion) => inclusion.tx,
+        Outcome::Claimed(transaction) => transaction,
+        Outcome::Open(_) | Outcome::Released(_) | Outcome::Failed(_) => return None,
+    };
     Some(Receipt::Settled {
         chain: record.key.chain,
-        transaction: inclusion.tx,
+        transaction,
         payer: record.key.payer,
         amount: Some(record.amount),
     })

@@ -96,8 +96,12 @@ impl From<&Payment> for Paying {
 
 impl Paying {
     fn settled(self, inclusion: Inclusion) -> Receipt {
+        self.claimed(inclusion.tx)
+    }
+
+    fn claimed(self, transaction: B256) -> Receipt {
         let Self { chain, payer, amount } = self;
-        Receipt::Settled { chain, transaction: inclusion.tx, payer, amount: Some(amount) }
+        Receipt::Settled { chain, transaction, payer, amount: Some(amount) }
     }
 
     fn pending(self, transaction: Option<B256>, version: WireVersion) -> Receipt {
@@ -287,12 +291,16 @@ impl Sale {
         };
         match outcome {
             // What is charged to a client that has left is still to be delivered to it.
-            Outcome::Paid(_) if reply.is_closed() => {
+            Outcome::Paid(_) | Outcome::Claimed(_) if reply.is_closed() => {
                 Err(self.let_go(owed, "the client left before its first byte", Ended::Left).await)
             }
-            Outcome::Paid(inclusion) => self.commit(owed, paying, inclusion, goods).await,
+            Outcome::Paid(inclusion) => self.commit(owed, paying.settled(inclusion), paying, goods).await,
+            Outcome::Claimed(transaction) => {
+                self.commit(owed, paying.claimed(transaction), paying, goods).await
+            }
             Outcome::Released(why) => {
-                Err(Ended::Failed(Refusal::new(Reason::SimulationFailed, why.unwrap_or_default()), VERIFIED))
+                let reason = self.shared.facilitator.gave_back(paying.chain);
+                Err(Ended::Failed(Refusal::new(reason, why.unwrap_or_default()), VERIFIED))
             }
             Outcome::Failed(why) => {
                 Err(Ended::Failed(Refusal::new(Reason::SettlementFailed, why.unwrap_or_default()), VERIFIED))
@@ -316,16 +324,17 @@ impl Sale {
     async fn commit(
         &self,
         owed: Held<held::Owed>,
+        receipt: Receipt,
         paying: Paying,
-        inclusion: Inclusion,
         goods: Goods,
     ) -> Result<Sold, Ended> {
         let settled = Money { verified: true, settled: true };
         match self.shared.ledger.start_delivery(owed).await.map_err(Ended::unrecorded(settled))? {
-            Ok(held) => Ok(Sold { goods, payer: paying.payer, held, receipt: paying.settled(inclusion) }),
+            Ok(held) => Ok(Sold { goods, payer: paying.payer, held, receipt }),
             Err(lost) => {
                 tracing::warn!(%lost, offer = %self.listed.offer.id, "a payment was lost before its first byte");
-                Err(Ended::Pending(paying.pending(Some(inclusion.tx), self.version), money(lost.0)))
+                let transaction = receipt.transaction();
+                Err(Ended::Pending(paying.pending(transaction, self.version), money(lost.0)))
             }
         }
     }
@@ -465,7 +474,7 @@ impl Sale {
 }
 
 fn money(state: State) -> Money {
-    Money { verified: true, settled: state.is_paid() }
+    Money { verified: true, settled: state.is_earned() }
 }
 
 fn unrecorded(error: LedgerError) -> Refusal {

@@ -1,6 +1,6 @@
 //! The buyer's direction: reading a 402 and writing the payment header that answers it.
 
-use crate::{encoding, entry::Entry};
+use crate::{encoding, entry::Entry, payload::Payload};
 use alloy_primitives::Address;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use obol_core::{Amount, Asset, ChainId, Domain, Payment, Registry, TransferMethod, WireVersion};
@@ -81,17 +81,7 @@ impl Sale {
 
     /// The header that carries `payment` for `offered`.
     pub fn pay(&self, offered: &Offered, payment: &Payment, registry: &Registry) -> PaymentHeader {
-        let payload = Payload {
-            signature: payment.signature.to_string(),
-            authorization: AuthorizationText {
-                from: payment.authorization.from.to_checksum(None),
-                to: payment.authorization.to.to_checksum(None),
-                value: payment.authorization.value.to_string(),
-                valid_after: payment.authorization.valid_after.to_string(),
-                valid_before: payment.authorization.valid_before.to_string(),
-                nonce: payment.authorization.nonce.to_string(),
-            },
-        };
+        let payload = Payload::from(payment);
         match self.version {
             WireVersion::V1 => {
                 let chain = registry.chain_by_id(offered.chain).ok();
@@ -145,23 +135,6 @@ struct PaidV2<'a> {
     x402_version: u8,
     accepted: &'a RawValue,
     payload: Payload,
-}
-
-#[derive(Serialize)]
-struct Payload {
-    signature: String,
-    authorization: AuthorizationText,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct AuthorizationText {
-    from: String,
-    to: String,
-    value: String,
-    valid_after: String,
-    valid_before: String,
-    nonce: String,
 }
 
 /// Of plain structs of strings, for which serialization cannot fail.

@@ -36,7 +36,7 @@ pub struct Challenge {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RequirementV2<'a> {
+pub(crate) struct RequirementV2<'a> {
     scheme: &'static str,
     network: String,
     amount: String,
@@ -187,7 +187,7 @@ fn in_whole_groups(mut json: String) -> String {
     json
 }
 
-fn requirement_v2(requirement: &Requirement) -> RequirementV2<'_> {
+pub(crate) fn requirement_v2(requirement: &Requirement) -> RequirementV2<'_> {
     let asset = &requirement.asset;
     RequirementV2 {
         scheme: "exact",

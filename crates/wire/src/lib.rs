@@ -4,6 +4,7 @@
 //! versions are sold at the same URL, a v2 client reads the `PAYMENT-REQUIRED` header, a v1
 //! client the body.
 
+mod answer;
 mod buyer;
 mod challenge;
 mod claim;
@@ -11,14 +12,18 @@ mod encoding;
 mod entry;
 mod error_body;
 mod facilitation;
+mod payload;
+mod question;
 mod receipt;
 
+pub use answer::{AnswerError, CheckAnswer, SettleAnswer, SupportAnswer, Word};
 pub use buyer::{Offered, PaymentHeader, Sale, SaleError};
 pub use challenge::{Challenge, ChallengeTemplate};
 pub use claim::{Claim, decode};
 pub use encoding::MAX_HEADER;
 pub use error_body::{ErrorBody, Money};
 pub use facilitation::{Facilitation, SettleReply, Supported, Unreadable, VerifyReply};
+pub use question::question;
 pub use receipt::{Receipt, ReceiptError};
 
 /// Header names, lower case, as HTTP/2 and the `http` crate spell them.

@@ -39,6 +39,14 @@ struct Text {
 }
 
 impl Receipt {
+    /// The transaction that it names, if it names one.
+    pub const fn transaction(&self) -> Option<B256> {
+        match self {
+            Self::Settled { transaction, .. } => Some(*transaction),
+            Self::Unsettled { transaction, .. } => *transaction,
+        }
+    }
+
     /// The header's value.
     pub fn encode(&self, version: WireVersion, registry: &Registry) -> String {
         encoding::encode(&self.to_json(version, registry))

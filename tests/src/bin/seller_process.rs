@@ -31,7 +31,7 @@ async fn main() -> Result<()> {
         gas: options.gas,
         factories: options.factories,
     };
-    let facilitator = Facilitator::start(&ledger, vec![setup], options.timing);
+    let facilitator = Facilitator::start(&ledger, vec![setup], Vec::new(), options.timing);
     let mut said = None;
     let ended = std::thread::spawn(|| std::io::stdin().read_to_end(&mut Vec::new()));
     while !ended.is_finished() {

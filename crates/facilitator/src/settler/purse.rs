@@ -1,7 +1,8 @@
 //! What settling costs, and whether the settler account can and may pay it.
 
-use super::{Settler, SettlerState, TickError, send::LOOKS};
+use super::{Settler, SettlerState, send::LOOKS};
 use crate::limits::BATCH_OVERHEAD;
+use crate::sight::TickError;
 use alloy_primitives::{Bytes, U256};
 use obol_evm::{BlockTag, ContractCall, Fees, RpcError, sign_call};
 use obol_ledger::{Attempt, Clock, LiveBatch, Timestamp};
@@ -68,7 +69,7 @@ impl Settler {
     /// What to pay per gas now; none when that is above the ceiling. Room for the base fee to
     /// double keeps a transaction valid for six full blocks.
     pub(super) async fn fees(&self) -> Result<Option<Fees>, TickError> {
-        let (head, tip) = tokio::join!(self.read_head(), self.rpc.suggested_tip());
+        let (head, tip) = tokio::join!(self.watch.sight.read_head(), self.rpc.suggested_tip());
         let base: u128 = head?.base_fee_per_gas.unwrap_or_default().saturating_to();
         let tip = match tip {
             Ok(tip) => tip,
@@ -118,7 +119,8 @@ impl Settler {
 
     /// One from the future waits by a clock that was wrong, then or now: nobody knows how long.
     pub(super) fn waited(&self, attempt: &Attempt, now: Timestamp) -> Duration {
-        let reopened = if self.reopened_at <= now { self.reopened_at } else { attempt.created_at };
+        let reopened =
+            if self.watch.reopened_at <= now { self.watch.reopened_at } else { attempt.created_at };
         let since = attempt.created_at.max(reopened);
         match now.0 - since.0 {
             ..-1_000 => Duration::MAX,

@@ -1,7 +1,8 @@
 //! Sending what is due: build, sign, store, and only then broadcast.
 
-use super::{Pace, Settler, SettlerState, TickError};
+use super::{Pace, Settler, SettlerState};
 use crate::limits::{BATCH, BATCH_OVERHEAD, OPEN_BATCHES};
+use crate::sight::TickError;
 use alloy_primitives::{B256, Bytes, U256};
 use obol_core::{Amount, SettlementCall};
 use obol_evm::{
@@ -59,7 +60,7 @@ enum Sent {
 
 impl Settler {
     pub(super) async fn send(&mut self) -> Result<Pace, TickError> {
-        let Some(lease) = self.lease else { return Ok(Pace::Idle) };
+        let Some(lease) = self.lead.lease() else { return Ok(Pace::Idle) };
         let live = self.ledger.live_batches(self.account).await?;
         let lowest = live.iter().map(|batch| batch.nonce).min();
         let open: Vec<_> = live.into_iter().filter(|batch| batch.state == BatchState::Open).collect();

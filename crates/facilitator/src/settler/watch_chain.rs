@@ -1,8 +1,9 @@
 //! What the chain shows about what was sent: receipts and their events.
 
-use super::{HOUSEKEEPING, Pace, Settler, TickError};
-use obol_evm::{AuthorizedTransfer, BlockTag, Receipt, RpcError};
-use obol_ledger::{BatchState, Inclusion, LiveBatch, MinedBatch, PaymentRecord};
+use super::{HOUSEKEEPING, Pace, Settler};
+use crate::sight::{TickError, inclusion, pays};
+use obol_evm::Receipt;
+use obol_ledger::{BatchState, LiveBatch, MinedBatch};
 use std::time::{Duration, Instant};
 
 /// How long a payment waits that was mined without its transfer.
@@ -15,14 +16,14 @@ impl Settler {
         if live.is_empty() && !survey {
             return Ok(Pace::Idle);
         }
-        let head = self.read_head().await?;
-        let head_moved = self.head.as_ref().is_none_or(|known| known.hash != head.hash);
+        let head = self.watch.sight.read_head().await?;
+        let head_moved = self.watch.head.as_ref().is_none_or(|known| known.hash != head.hash);
         let number = head.number.to();
-        self.head = Some(head);
+        self.watch.head = Some(head);
         let open: Vec<_> = live.iter().filter(|batch| batch.state == BatchState::Open).collect();
         let mined = self.collect_receipts(&open).await?;
         if head_moved || survey {
-            self.drop_orphans(&live).await?;
+            self.watch.drop_orphans(&live).await?;
             self.settle_final(number).await?;
             self.survey_at = Instant::now() + HOUSEKEEPING;
         }
@@ -55,7 +56,7 @@ impl Settler {
     /// Writes down a mined batch. The receipt's status is not believed: each payment needs its
     /// own transfer event.
     async fn record_mined(&self, batch: &LiveBatch, receipt: &Receipt) -> Result<bool, TickError> {
-        let Some(block_time) = self.block_time(receipt).await? else {
+        let Some(block_time) = self.watch.sight.block_time(receipt).await? else {
             // Reorganised between the two reads; the next tick sees where it went.
             return Ok(false);
         };
@@ -84,58 +85,4 @@ impl Settler {
             .await?;
         Ok(true)
     }
-
-    /// The time of the receipt's block, if that block is still the chain's.
-    async fn block_time(&self, receipt: &Receipt) -> Result<Option<i64>, TickError> {
-        let block = self.rpc.block(BlockTag::Number(receipt.block_number.to())).await?;
-        let same = block.filter(|block| block.hash == receipt.block_hash);
-        same.map(|block| seconds(block.timestamp.to())).transpose().map_err(TickError::from)
-    }
-
-    /// Writes down every payment of this ledger that a receipt's events pay.
-    pub(super) async fn include_all(&self, receipt: &Receipt, why: &'static str) -> Result<(), TickError> {
-        let transfers = receipt.authorized_transfers();
-        if transfers.is_empty() {
-            return Ok(());
-        }
-        let block_time = self.block_time(receipt).await?.ok_or_else(|| {
-            RpcError::Malformed(format!("block {} of a receipt is not on the chain", receipt.block_hash))
-        })?;
-        for transfer in &transfers {
-            let key = obol_core::PaymentKey {
-                chain: self.chain.id,
-                asset: transfer.token,
-                method: obol_core::TransferMethod::Eip3009,
-                payer: transfer.payer,
-                nonce: transfer.nonce,
-            };
-            let Some(record) = self.ledger.payment_by_key(key).await? else { continue };
-            if pays(transfer, &record) && !record.state().is_paid() {
-                self.ledger.include(key, inclusion(transfer, block_time), why).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-pub(crate) fn pays(transfer: &AuthorizedTransfer, payment: &PaymentRecord) -> bool {
-    transfer.token == payment.key.asset
-        && transfer.payer == payment.key.payer
-        && transfer.nonce == payment.key.nonce
-        && transfer.to == payment.payee
-        && transfer.amount == payment.amount
-}
-
-pub(crate) const fn inclusion(transfer: &AuthorizedTransfer, block_time: i64) -> Inclusion {
-    Inclusion {
-        tx: transfer.tx,
-        block: transfer.block,
-        block_hash: transfer.block_hash,
-        block_time,
-        log_index: transfer.log_index,
-    }
-}
-
-fn seconds(timestamp: u64) -> Result<i64, RpcError> {
-    i64::try_from(timestamp).map_err(|_| RpcError::Malformed("a block time beyond 63 bits".to_owned()))
 }

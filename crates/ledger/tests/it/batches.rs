@@ -3,7 +3,7 @@
 use crate::payments::{CHAIN, SETTLER, attempt, lease, ledger, owe, payment, record, submit};
 use alloy_primitives::Address;
 use obol_core::ChainId;
-use obol_ledger::{Settler, State, Stored};
+use obol_ledger::{Attendant, Awaited, Settler, State, Stored};
 
 #[tokio::test]
 async fn a_batch_takes_no_payment_of_another_chain() {
@@ -31,14 +31,19 @@ async fn what_no_settler_of_a_process_looks_after_is_told_by_chain_and_account()
     owe(&ledger, payment(2)).await;
     let other = Settler { account: Address::repeat_byte(0x66), ..SETTLER };
     let there = Settler { chain: far, ..other };
-    let (theirs, sent, due) = ((far, None, 1), (CHAIN, Some(SETTLER.account), 1), (CHAIN, None, 1));
+    let (theirs, sent, due) = (
+        (far, Awaited::AnySettler, 1),
+        (CHAIN, Awaited::Settler(SETTLER.account), 1),
+        (CHAIN, Awaited::AnySettler, 1),
+    );
     for (settlers, left) in [
-        (vec![], vec![due, sent, theirs]),
-        (vec![SETTLER], vec![theirs]),
-        (vec![other], vec![sent, theirs]),
+        (vec![], vec![due.clone(), sent.clone(), theirs.clone()]),
+        (vec![SETTLER], vec![theirs.clone()]),
+        (vec![other], vec![sent.clone(), theirs]),
         (vec![there], vec![due, sent]),
         (vec![SETTLER, there], vec![]),
     ] {
-        assert_eq!(ledger.unattended(settlers.clone()).await, Ok(left), "{settlers:?}");
+        let attendants = settlers.iter().copied().map(Attendant::Settler).collect();
+        assert_eq!(ledger.unattended(attendants).await, Ok(left), "{settlers:?}");
     }
 }

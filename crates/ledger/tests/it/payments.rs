@@ -38,6 +38,7 @@ pub(crate) fn payment(number: u64) -> NewPayment {
         origin: Origin { fingerprint: B256::from(U256::from(0xf00_0000 + number)), client: B256::ZERO },
         balance: Amount::from(1_000_000_000),
         verified_block: 7,
+        question: None,
     }
 }
 

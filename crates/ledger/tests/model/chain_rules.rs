@@ -1,7 +1,7 @@
 //! The rules of what settles payments: leases, batches, the chain's evidence, dead processes.
 
 use crate::{
-    rules::{Batch, Fate, LeaseRow, Model, Row, is_owed, is_paid, millis},
+    rules::{Batch, Fate, LeaseRow, Model, Row, is_owed, is_owed_a_delivery, millis},
     step::{Told, WHY},
 };
 use alloy_primitives::B256;
@@ -233,7 +233,7 @@ impl Model {
     }
 
     pub(crate) fn fail(&mut self, id: PaymentId) -> Told {
-        if is_owed(self.row(id).state) {
+        if is_owed(self.row(id).state) || self.row(id).state == State::Claimed {
             self.change(id, |row| (row.state, row.reason) = (State::Failed, Some(WHY.to_owned())));
         }
         Told::Done
@@ -284,7 +284,7 @@ impl Model {
             self.change(id, |row| (row.delivery, row.held_until) = (Delivery::None, 0));
         }
         let waited_for = self.ids(|row| {
-            let open = is_owed(row.state) || is_paid(row.state);
+            let open = is_owed_a_delivery(row.state);
             row.owner == dead && row.delivery == Delivery::None && open && row.held_until > now
         });
         for &id in &waited_for {

@@ -40,6 +40,11 @@ pub(crate) const ARROWS: &[(State, State)] = &[
     (State::Included, State::Released),
     (State::Included, State::Waived),
     (State::Included, State::Settled),
+    (State::Submitting, State::Released),
+    (State::Submitting, State::Claimed),
+    (State::Submitted, State::Claimed),
+    (State::Claimed, State::Included),
+    (State::Claimed, State::Failed),
 ];
 
 pub(crate) fn arrow(from: State, to: State) -> String {
@@ -120,6 +125,7 @@ fn same_row(record: &PaymentRecord, row: &Row) -> Result<(), String> {
         &(record.batch, record.batch_cap, record.misses, record.retry_at.0, &record.reason, record.inclusion),
         &(row.batch, row.cap, row.misses, row.retry_at, &row.reason, row.inclusion),
     )?;
+    same(&format!("{what}: claim"), &record.claim, &row.claim)?;
     same(
         &format!("{what}: created, changed"),
         &(record.created_at.0, record.changed_at.0),
@@ -160,7 +166,8 @@ fn legal(world: &World, row: &Row, at: usize) -> Result<(), String> {
     if last.to != line.to && !ARROWS.contains(&(last.to, line.to)) {
         return broken("no such arrow");
     }
-    let was_sent = past.iter().any(|line| line.to == State::Submitting);
+    // What a facilitator refuses at once is given back; its transfer, if it comes, is seen as a stranger's.
+    let was_sent = row.asked.is_none() && past.iter().any(|line| line.to == State::Submitting);
     let unowed = matches!(line.to, State::Released | State::Reserved);
     if unowed && (is_delivered(line.delivery) || was_sent) {
         return broken("what was submitted or delivered is given back");
@@ -193,7 +200,11 @@ pub(crate) async fn batches(world: &World) -> Result<(), String> {
     for row in &model.rows {
         let fate = row.batch.and_then(|batch| model.batch(batch)).map(|batch| batch.fate);
         let sound = match row.state {
-            State::Submitting | State::Submitted => fate == Some(Fate::Open),
+            State::Submitting | State::Submitted => match row.batch {
+                Some(_) => fate == Some(Fate::Open),
+                None => row.asked.is_some(),
+            },
+            State::Claimed => row.batch.is_none() && row.claim.is_some(),
             State::Reserved | State::Released | State::Waived => fate.is_none(),
             _ => true,
         };
@@ -273,6 +284,8 @@ async fn earnings(world: &World) -> Result<(), String> {
                 final_payments: line.final_payments,
                 amount: line.amount,
                 final_amount: line.final_amount,
+                claimed_payments: line.claimed_payments,
+                claimed_amount: line.claimed_amount,
             };
             ((line.offer, line.chain.reference(), line.asset), earned)
         })
@@ -298,6 +311,30 @@ async fn lists(world: &World, chain: ChainId) -> Result<(), String> {
     };
     let mut due = model.ids(ready);
     due.sort_by_key(|id| (model.row(*id).retry_at, *id));
+    let questions = ledger.due_questions(chain, 1_000).await.map_err(unread)?;
+    let asks = |id: &PaymentId| {
+        let row = model.row(*id);
+        row.batch.is_none() && row.terms.question.is_some()
+    };
+    let askable: Vec<_> = due.iter().copied().filter(asks).collect();
+    same("questions that are due", &questions.iter().map(|question| question.record.id).collect(), &askable)?;
+    let put = ledger.open_questions(chain, PaymentId(0), 1_000).await.map_err(unread)?;
+    let open =
+        |row: &Row| here(row) && asks(&row.id) && matches!(row.state, State::Submitting | State::Submitted);
+    same(
+        "questions that were put",
+        &put.iter().map(|question| question.record.id).collect(),
+        &model.ids(open),
+    )?;
+    for question in questions.into_iter().chain(put) {
+        let row = model.row(question.record.id);
+        same("a question's body", &Some(question.body), &row.terms.question)?;
+        let asked = row.asked.map(|facilitator| facilitator.to_string());
+        same("whom it was put to", &question.facilitator, &asked)?;
+    }
+    let claims = ids(ledger.claims(chain, PaymentId(0), 1_000).await.map_err(unread)?);
+    same("claims", &claims, &model.ids(|row| here(row) && row.state == State::Claimed))?;
+
     let told = ledger.due(chain, 1_000).await.map_err(unread)?;
     same("due", &told.iter().map(|due| due.record.id).collect(), &due)?;
     for due in told {

@@ -77,6 +77,8 @@ enum Wish {
     Finalize,
     Defer,
     Fail,
+    Ask,
+    Answer,
     Recover,
 }
 
@@ -99,6 +101,8 @@ const WISHES: &[(u64, Wish)] = &[
     (3, Wish::Finalize),
     (3, Wish::Defer),
     (2, Wish::Fail),
+    (8, Wish::Ask),
+    (8, Wish::Answer),
     (2, Wish::Recover),
 ];
 
@@ -154,6 +158,7 @@ impl Chooser<'_> {
             origin,
             balance: Amount::from(if self.draw.percent(20) { 10 + self.draw.below(60) } else { 1_000 }),
             verified_block: self.draw.below(BLOCKS),
+            question: (nonce >= NONCES / 2).then(|| Bytes::from(vec![u8::try_from(nonce).expect("few"); 3])),
             key,
         }
     }
@@ -240,7 +245,27 @@ impl Chooser<'_> {
             Wish::Finalize => self.finalize(),
             Wish::Defer => Step::Defer { id: self.due_or_any()?, retry },
             Wish::Fail => Step::Fail(self.due_or_any()?),
+            Wish::Ask => {
+                let facilitator = u64::from(self.draw.percent(10));
+                Step::Ask { id: self.due_or_any()?, facilitator }
+            }
+            Wish::Answer => return self.answer(retry),
             _ => Step::Recover,
+        })
+    }
+
+    /// What a facilitator says to a question, or to one that nobody has put.
+    fn answer(&mut self, retry: Duration) -> Option<Step> {
+        let any = self.draw.percent(20);
+        let ids = self.model.ids(|row| {
+            any || row.asked.is_some() && matches!(row.state, State::Submitting | State::Submitted)
+        });
+        let id = self.draw.pick(&ids)?;
+        Some(match self.draw.below(4) {
+            0 => Step::Decline { id, retry },
+            1 => Step::Claim(id, self.hash()),
+            2 => Step::Promise(id, None),
+            _ => Step::Promise(id, Some(self.hash())),
         })
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Earned {
     pub(crate) final_payments: u64,
     pub(crate) amount: Amount,
     pub(crate) final_amount: Amount,
+    pub(crate) claimed_payments: u64,
+    pub(crate) claimed_amount: Amount,
 }
 
 impl Model {
@@ -93,7 +95,9 @@ impl Model {
 
     pub(crate) fn start_delivery(&mut self, grip: Grip) -> Told {
         match self.held(grip) {
-            Some(row) if is_paid(row.state) && row.delivery == Delivery::None => {
+            Some(row)
+                if (is_paid(row.state) || row.state == State::Claimed) && row.delivery == Delivery::None =>
+            {
                 self.change(grip.id, |row| (row.delivery, row.held_until) = (Delivery::Started, 0));
                 Told::Done
             }
@@ -133,9 +137,14 @@ impl Model {
 
     pub(crate) fn earnings(&self) -> BTreeMap<Line, Earned> {
         let mut lines: BTreeMap<_, Earned> = BTreeMap::new();
-        for row in self.rows.iter().filter(|row| is_paid(row.state)) {
+        for row in self.rows.iter().filter(|row| is_paid(row.state) || row.state == State::Claimed) {
             let key = (row.terms.offer.clone(), row.terms.key.chain.reference(), row.terms.key.asset);
             let line = lines.entry(key).or_default();
+            if row.state == State::Claimed {
+                line.claimed_payments += 1;
+                line.claimed_amount = sum([line.claimed_amount, row.terms.amount].into_iter());
+                continue;
+            }
             line.payments += 1;
             line.amount = sum([line.amount, row.terms.amount].into_iter());
             if row.state == State::Settled {

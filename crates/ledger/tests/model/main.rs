@@ -1,6 +1,7 @@
 //! The ledger against a model of it: random steps that a seed replays, with every row, every
 //! story and every answer foretold.
 
+mod asking_rules;
 mod chain_rules;
 mod check;
 mod choose;
@@ -65,6 +66,7 @@ const ANSWERS: &[&str] = &[
     "LetGo Left(Released)",
     "LetGo Left(Submitted)",
     "LetGo Left(Settled)",
+    "LetGo Left(Claimed)",
     "Lease Mine",
     "StoreBatch Stored",
     "StoreBatch Fenced",
@@ -74,6 +76,8 @@ const ANSWERS: &[&str] = &[
     "StoreAttempt Stored",
     "StoreAttempt Fenced",
     "StoreAttempt Failed",
+    "Ask Done",
+    "Ask Moved",
     "Include Found",
     "Include Unknown",
     "Finalize Count",

@@ -3,7 +3,8 @@
 use crate::step::{Step, Told, WHY};
 use alloy_primitives::{B256, Bytes};
 use obol_ledger::{
-    Census, Held, Leased, Ledger, LedgerError, MinedBatch, NewAttempt, Owing, Reservation, Stored, held,
+    Asking, Census, Held, Leased, Ledger, LedgerError, MinedBatch, NewAttempt, Owing, Reservation, Stored,
+    held,
 };
 
 /// A hold that the ledger gave out.
@@ -55,6 +56,16 @@ pub(crate) async fn perform(ledger: &Ledger, step: Step, hold: Option<Hold>) -> 
         Step::Finalize { batches, payments } => ledger.finalize(batches, payments).await.map(count),
         Step::Defer { id, retry } => ledger.defer(id, WHY, retry).await.map(done),
         Step::Fail(id) => ledger.fail(id, WHY).await.map(done),
+        Step::Ask { id, facilitator } => ledger.ask(id, facilitator.to_string()).await.map(|asking| {
+            let told = match asking {
+                Asking::Noted => Told::Done,
+                Asking::Moved => Told::Moved(id),
+            };
+            (told, None)
+        }),
+        Step::Promise(id, tx) => ledger.promised(id, tx).await.map(done),
+        Step::Claim(id, tx) => ledger.claimed(id, tx).await.map(done),
+        Step::Decline { id, retry } => ledger.declined(id, WHY, retry).await.map(done),
         Step::Recover => ledger.recover().await.map(count),
         step => hold_step(ledger, step, hold).await,
     }

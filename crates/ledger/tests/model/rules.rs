@@ -35,6 +35,9 @@ pub(crate) struct Row {
     pub(crate) retry_at: i64,
     pub(crate) reason: Option<String>,
     pub(crate) inclusion: Option<Inclusion>,
+    /// Which facilitator was asked.
+    pub(crate) asked: Option<u64>,
+    pub(crate) claim: Option<B256>,
     pub(crate) created_at: i64,
     pub(crate) changed_at: i64,
     pub(crate) story: Vec<Line>,
@@ -99,6 +102,11 @@ pub(crate) const fn is_owed(state: State) -> bool {
     matches!(state, State::Due | State::Submitting | State::Submitted)
 }
 
+/// What its payer may come back for.
+pub(crate) const fn is_owed_a_delivery(state: State) -> bool {
+    is_owed(state) || is_paid(state) || matches!(state, State::Claimed)
+}
+
 pub(crate) fn sum(amounts: impl Iterator<Item = Amount>) -> Amount {
     amounts.fold(Amount::ZERO, |sum, amount| sum.checked_add(amount).expect("small amounts"))
 }
@@ -151,6 +159,8 @@ impl Model {
             retry_at: 0,
             reason: None,
             inclusion: None,
+            asked: None,
+            claim: None,
             created_at: self.now,
             changed_at: self.now,
             story: vec![first],
@@ -243,7 +253,7 @@ impl Model {
             row.terms.key.payer == payer
                 && row.origin.fingerprint == fingerprint
                 && row.delivery == Delivery::None
-                && (is_owed(row.state) || is_paid(row.state))
+                && is_owed_a_delivery(row.state)
                 && row.held_until <= self.now
                 && row.reservation <= 20
         };

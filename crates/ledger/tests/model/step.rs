@@ -83,6 +83,16 @@ pub(crate) enum Step {
         retry: Duration,
     },
     Fail(PaymentId),
+    Ask {
+        id: PaymentId,
+        facilitator: u64,
+    },
+    Promise(PaymentId, Option<B256>),
+    Claim(PaymentId, B256),
+    Decline {
+        id: PaymentId,
+        retry: Duration,
+    },
     Recover,
     TakeOver {
         patience: Duration,
@@ -212,6 +222,10 @@ impl fmt::Display for Step {
             Self::Finalize { batches, payments } => write!(f, "{batches:?} and {payments:?} are final"),
             Self::Defer { id, retry } => write!(f, "defer {id:?} for {retry:?}"),
             Self::Fail(id) => write!(f, "fail {id:?}"),
+            Self::Ask { id, facilitator } => write!(f, "ask facilitator {facilitator} about {id:?}"),
+            Self::Promise(id, tx) => write!(f, "{id:?} is promised in {tx:?}"),
+            Self::Claim(id, tx) => write!(f, "{id:?} is said to be in {tx}"),
+            Self::Decline { id, retry } => write!(f, "{id:?} is declined; again in {retry:?}"),
             Self::Recover => f.write_str("recover"),
             Self::TakeOver { patience } => write!(f, "take over what is dead for {patience:?}"),
             Self::Clock(by) => write!(f, "the clock moves by {by} ms"),

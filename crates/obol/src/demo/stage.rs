@@ -81,6 +81,7 @@ impl Stage {
                 gas: GasCeilings::default(),
                 factories: Vec::new(),
             }],
+            remotes: Vec::new(),
             ledger: ledger.clone(),
             offers: offers.clone(),
             listener,

@@ -7,7 +7,7 @@ use crate::{
     logging::Logging,
     secret_file,
     serving::{Serving, addresses},
-    settling::Settling,
+    settling::{FacilitatorsArgs, Settling},
 };
 use obol_facilitator_server::Callers;
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ impl Settings {
 }
 
 fn sift(args: FacilitatorArgs, logging: Logging, faults: &mut Faults) -> Option<Settings> {
-    let settling = args.settling.sift(faults);
+    let settling = args.settling.sift(&FacilitatorsArgs::default(), faults);
     let addresses = addresses((&args.listen, 8090), (&args.admin_listen, 8091), faults);
     let callers = faults.sift("--callers-file", callers(args.callers_file.as_deref()));
     if let (None, Some((listen, _))) = (&args.callers_file, addresses)

@@ -37,11 +37,13 @@ pub(super) async fn reconcile(compared: &Compared) -> Result<(), Failure> {
     for chain in ledger.chains().await? {
         let endpoint = reached(&endpoints, chain)?;
         let (found, settled) = agree(&ledger, endpoint).await?;
-        if settled == Settled::Yes {
+        if settled == Settled::Yes && found.proven.is_empty() {
             audits.push(found);
             continue;
         }
-        write_down(&ledger, &endpoint.rpc, &found).await.map_err(|error| uncompared(endpoint, error))?;
+        write_down(&ledger, &endpoint.rpc, &endpoint.chain, &found)
+            .await
+            .map_err(|error| uncompared(endpoint, error))?;
         let (left, _) = agree(&ledger, endpoint).await?;
         eprintln!("{chain}: {} differences, {} are left", found.differences.len(), left.differences.len());
         if !left.differences.is_empty() {

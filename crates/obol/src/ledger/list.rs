@@ -140,6 +140,7 @@ mod tests {
             origin: Origin { fingerprint: B256::from(U256::from(number)), client: B256::ZERO },
             balance: Amount::from(1_000_000_000),
             verified_block: 7,
+            question: None,
         }
     }
 

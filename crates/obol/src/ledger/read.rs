@@ -9,7 +9,7 @@ use crate::{
     output::{self, Output, Table},
 };
 use obol_core::Registry;
-use obol_ledger::{Ledger, LedgerError, PaymentId, PaymentRecord};
+use obol_ledger::{Ledger, LedgerError, Outcome, PaymentId, PaymentRecord};
 use serde_json::json;
 use std::io::{self, Write};
 
@@ -83,6 +83,8 @@ fn story(record: &PaymentRecord, view: &PaymentView, events: &[EventView], regis
             at.block,
             output::time(at.block_time)
         ));
+    } else if let Outcome::Claimed(transaction) = record.outcome() {
+        text.push_str(&format!("  claimed   {transaction}: a facilitator says so, nobody has looked\n"));
     }
     text.push('\n');
     let mut table = Table::new(["AT", "FROM", "TO", "DELIVERY", "WHY", "WHO"]);
@@ -112,7 +114,7 @@ pub(super) async fn earnings(source: &Source, output: Output) -> Result<(), Fail
 }
 
 fn earnings_table(views: &[EarningView]) -> Table {
-    let mut table = Table::new(["OFFER", "CHAIN", "EARNED", "PAYMENTS", "OF THEM FINAL"]);
+    let mut table = Table::new(["OFFER", "CHAIN", "EARNED", "PAYMENTS", "OF THEM FINAL", "CLAIMED"]);
     for view in views {
         table.row([
             format!("{}/{}", view.offer_namespace, view.offer_name),
@@ -120,6 +122,7 @@ fn earnings_table(views: &[EarningView]) -> Table {
             view.human.clone(),
             view.payments.to_string(),
             view.settled_payments.to_string(),
+            view.human_claimed.clone(),
         ]);
     }
     table

@@ -2,7 +2,7 @@
 
 use crate::output;
 use obol_core::{Amount, ChainId, Registry};
-use obol_ledger::{Earning, Event, PaymentRecord};
+use obol_ledger::{Earning, Event, Outcome, PaymentRecord};
 use serde::Serialize;
 
 macro_rules! columns {
@@ -44,8 +44,11 @@ columns! {
         state: &'static str,
         /// What reached the client: `none`, `started` or `done`.
         delivery: &'static str,
-        /// The transaction that paid it; empty while none has.
+        /// The transaction that paid it, or that a facilitator says has; empty while none has.
         transaction: Option<String>,
+        /// How that is known: `chain` when its transfer was seen there, `claimed` when a facilitator
+        /// says so and there was no endpoint to check it by; empty while nothing has paid it.
+        evidence: Option<&'static str>,
         /// That transaction's block.
         block: Option<u64>,
         /// That block's time, in seconds since the Unix epoch.
@@ -64,6 +67,11 @@ columns! {
 impl PaymentView {
     pub(crate) fn new(record: &PaymentRecord, registry: &Registry) -> Self {
         let key = &record.key;
+        let (transaction, evidence) = match record.outcome() {
+            Outcome::Paid(at) => (Some(at.tx), Some("chain")),
+            Outcome::Claimed(transaction) => (Some(transaction), Some("claimed")),
+            Outcome::Released(_) | Outcome::Failed(_) | Outcome::Open(_) => (None, None),
+        };
         Self {
             id: record.id.0,
             offer_namespace: record.offer.namespace.clone(),
@@ -77,7 +85,8 @@ impl PaymentView {
             nonce: key.nonce.to_string(),
             state: record.state().as_str(),
             delivery: record.delivery.as_str(),
-            transaction: record.inclusion.map(|at| at.tx.to_string()),
+            transaction: transaction.map(|transaction| transaction.to_string()),
+            evidence,
             block: record.inclusion.map(|at| at.block),
             block_timestamp: record.inclusion.map(|at| at.block_time),
             log_index: record.inclusion.map(|at| at.log_index),
@@ -113,7 +122,8 @@ impl From<Event> for EventView {
 }
 
 /// What an offer earned in one asset. `payments` and `amount` count what is on the chain;
-/// the `settled` ones are in final blocks.
+/// the `settled` ones are in final blocks. The `claimed` ones come on top: facilitators say that they
+/// are settled, and nobody has looked.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EarningView {
     pub(crate) offer_namespace: String,
@@ -125,9 +135,13 @@ pub(crate) struct EarningView {
     pub(crate) amount: String,
     pub(crate) settled_payments: u64,
     pub(crate) settled_amount: String,
+    pub(crate) claimed_payments: u64,
+    pub(crate) claimed_amount: String,
     /// In units of the asset, for people.
     #[serde(skip)]
     pub(crate) human: String,
+    #[serde(skip)]
+    pub(crate) human_claimed: String,
 }
 
 impl EarningView {
@@ -142,6 +156,12 @@ impl EarningView {
             amount: earning.amount.to_string(),
             settled_payments: earning.final_payments,
             settled_amount: earning.final_amount.to_string(),
+            claimed_payments: earning.claimed_payments,
+            claimed_amount: earning.claimed_amount.to_string(),
+            human_claimed: match earning.claimed_payments {
+                0 => "-".to_owned(),
+                _ => human(registry, earning.chain, earning.asset, earning.claimed_amount),
+            },
             human: human(registry, earning.chain, earning.asset, earning.amount),
         }
     }

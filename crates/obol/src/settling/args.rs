@@ -5,6 +5,18 @@ use std::path::PathBuf;
 /// Over the settings without which a role does not start.
 pub(crate) const REQUIRED: &str = "Required";
 
+/// Who settles in the place of a transaction of our own.
+#[derive(Args, Debug, Default)]
+pub(crate) struct FacilitatorsArgs {
+    /// A facilitator that settles on a chain in the place of our own transactions: https, or http on
+    /// this machine. Repeat for several; of one chain the first that answers is asked.
+    #[arg(long, env = "OBOL_FACILITATOR", value_name = "CHAIN=URL", value_delimiter = ' ')]
+    pub(crate) facilitator: Vec<String>,
+    /// File with a line `<URL> <token>` for each facilitator that wants to know who asks.
+    #[arg(long, env = "OBOL_FACILITATOR_TOKENS_FILE", value_name = "FILE")]
+    pub(crate) facilitator_tokens_file: Option<PathBuf>,
+}
+
 /// What whoever settles payments has to know.
 #[derive(Args, Debug)]
 pub(crate) struct SettlingArgs {

@@ -8,15 +8,31 @@ use crate::{
 };
 use obol_evm::{Key, KeyError};
 use obol_keystore::{Password, Sealed};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const KEY_FILE: &str = "--settler-key-file";
 const PASSWORD_FILE: &str = "--settler-password-file";
 
 const FORM: &str = "it holds a private key as 64 hex digits, with or without 0x, or a keystore";
 
+/// The account that sends settlements, and where its key lies.
+#[derive(Clone, Debug)]
+pub(crate) struct SettlerAccount {
+    pub(crate) key: Key,
+    pub(crate) key_file: PathBuf,
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+pub(super) fn account(args: &SettlingArgs, faults: &mut Faults) -> Option<SettlerAccount> {
+    Some(SettlerAccount {
+        key: key(args, faults)?,
+        key_file: args.settler_key_file.clone()?,
+        password_file: args.settler_password_file.clone(),
+    })
+}
+
 /// No fault quotes the file.
-pub(super) fn key(args: &SettlingArgs, faults: &mut Faults) -> Option<Key> {
+fn key(args: &SettlingArgs, faults: &mut Faults) -> Option<Key> {
     let Some(path) = &args.settler_key_file else {
         faults.add(KEY_FILE, format!("is missing: name the settler's key file; {FORM}"));
         return None;

@@ -3,7 +3,7 @@
 
 use crate::{
     serving::ServingArgs,
-    settling::{REQUIRED, SettlingArgs},
+    settling::{FacilitatorsArgs, REQUIRED, SettlingArgs},
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -37,6 +37,8 @@ pub(crate) struct VerifierArgs {
     pub(super) offers: Option<PathBuf>,
     #[command(flatten)]
     pub(super) settling: SettlingArgs,
+    #[command(flatten)]
+    pub(super) facilitators: FacilitatorsArgs,
     /// Where buyers are served.
     #[arg(long, env = "OBOL_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub(super) listen: String,

@@ -56,7 +56,7 @@ impl Settings {
 fn sift(args: VerifierArgs, logging: Logging, faults: &mut Faults) -> Option<Settings> {
     let offers = faults.sift("--offers", folder(args.offers.as_deref()));
     let addresses = addresses((&args.listen, 8080), (&args.admin_listen, 8081), faults);
-    let settling = args.settling.sift(faults);
+    let settling = args.settling.sift(&args.facilitators, faults);
     let trusted = faults.sift_each("--trusted-proxy", &args.trusted_proxy, str::parse);
     let serving = args.serving.sift(faults);
     let (listen, admin_listen) = addresses?;

@@ -20,6 +20,9 @@ impl Recall {
             | Reason::Expired
             | Reason::ChainUnavailable
             | Reason::SettlerUnavailable
+            // A facilitator has its own words for a payment that it has settled.
+            | Reason::FacilitatorRefused
+            | Reason::FacilitatorUnavailable
             // Good at the terms that the offer had then.
             | Reason::ValueMismatch
             | Reason::RecipientMismatch

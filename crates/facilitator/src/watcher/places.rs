@@ -1,6 +1,7 @@
 //! Where the ledger says that payments are on the chain, and whether they still are.
 
-use super::{Settler, TickError};
+use super::Watcher;
+use crate::sight::TickError;
 use alloy_primitives::B256;
 use obol_evm::BlockTag;
 use obol_ledger::{BatchId, BatchState, Clock, LiveBatch, PaymentId};
@@ -25,10 +26,10 @@ enum Seen {
 /// By number and hash: after a reorganisation the ledger can hold blocks of both branches.
 type Places = BTreeMap<(u64, B256), Vec<Held>>;
 
-impl Settler {
+impl Watcher {
     /// Takes back what is in blocks that are gone. While the head under which everything was
     /// last seen is on the chain, only newer blocks can be gone.
-    pub(super) async fn drop_orphans(&mut self, live: &[LiveBatch]) -> Result<(), TickError> {
+    pub(crate) async fn drop_orphans(&mut self, live: &[LiveBatch]) -> Result<(), TickError> {
         let Some(head) = self.head.as_ref().map(|head| (head.number.to::<u64>(), head.hash)) else {
             return Ok(());
         };
@@ -54,7 +55,7 @@ impl Settler {
 
     /// Makes final what is in blocks up to `last`, each of them looked at once more: from here
     /// nobody looks again.
-    pub(super) async fn finalize_up_to(&mut self, live: &[LiveBatch], last: u64) -> Result<(), TickError> {
+    pub(crate) async fn finalize_up_to(&mut self, live: &[LiveBatch], last: u64) -> Result<(), TickError> {
         let (mut batches, mut payments) = (Vec::new(), Vec::new());
         for ((number, hash), held) in self.places(live).await? {
             if number > last {
@@ -74,7 +75,7 @@ impl Settler {
             }
         }
         if !batches.is_empty() || !payments.is_empty() {
-            self.ledger.finalize(batches, payments).await?;
+            self.sight.ledger.finalize(batches, payments).await?;
         }
         Ok(())
     }
@@ -86,7 +87,7 @@ impl Settler {
                 places.entry((block, block_hash)).or_default().push(Held::Batch(batch.id));
             }
         }
-        for record in self.ledger.included(self.chain.id).await? {
+        for record in self.sight.ledger.included(self.sight.chain.id).await? {
             if let Some(at) = record.inclusion {
                 places.entry((at.block, at.block_hash)).or_default().push(Held::Payment(record.id));
             }
@@ -95,7 +96,7 @@ impl Settler {
     }
 
     async fn look(&self, number: u64, hash: B256) -> Result<Seen, TickError> {
-        Ok(match self.rpc.block(BlockTag::Number(number)).await? {
+        Ok(match self.sight.rpc.block(BlockTag::Number(number)).await? {
             Some(block) if block.hash == hash => Seen::There,
             Some(_) => Seen::Gone,
             None => Seen::Unknown,
@@ -105,15 +106,15 @@ impl Settler {
     /// Batches first: their payments wait for the same bytes again. A payment that no batch of
     /// the block brought there is on its own.
     async fn take_back(&mut self, number: u64, hash: B256, held: Vec<Held>) -> Result<(), TickError> {
-        tracing::warn!(chain = %self.chain.id, block = number, %hash, "a block with settlements is gone");
+        tracing::warn!(chain = %self.sight.chain.id, block = number, %hash, "a block with settlements is gone");
         for held in held {
             match held {
-                Held::Batch(id) => self.ledger.orphan_batch(id).await?,
-                Held::Payment(id) => self.ledger.orphan(id, hash).await?,
+                Held::Batch(id) => self.sight.ledger.orphan_batch(id).await?,
+                Held::Payment(id) => self.sight.ledger.orphan(id, hash).await?,
             }
         }
         // Nodes may have forgotten the transactions: they get the same bytes, at once.
-        self.rebroadcast_at = Instant::now();
+        self.taken_back = Some(Instant::now());
         self.reopened_at = Clock::System.now();
         Ok(())
     }

@@ -1,0 +1,299 @@
+//! One task for each chain that facilitators of others settle on: it puts the questions that the
+//! ledger has, and tells the ledger what they say and what the chain shows.
+//!
+//! As with the settler, the queue is the ledger, and what is in memory would be found out again.
+
+mod ask;
+mod panel;
+
+pub(crate) use panel::Panel;
+
+use crate::{
+    SettlerState, Timing,
+    lead::{Lead, Led},
+    sight::{Resolved, Sight, TickError},
+    watcher::Watcher,
+};
+use alloy_primitives::Address;
+use ask::{After, Asker};
+use obol_core::Chain;
+use obol_evm::Rpc;
+use obol_ledger::{Ledger, PaymentId, Question, Settler as Account};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+
+pub(crate) struct Setup {
+    pub(crate) ledger: Ledger,
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) panel: Arc<Panel>,
+    pub(crate) rpc: Option<Rpc>,
+    pub(crate) timing: Timing,
+    pub(crate) wake: Arc<Notify>,
+    pub(crate) stopped: watch::Receiver<bool>,
+}
+
+/// Questions of one chain that are out at once.
+const AT_ONCE: usize = 64;
+
+/// How often the ledger is asked for questions that nobody waits for.
+const SURVEY: Duration = Duration::from_millis(500);
+
+/// How often claims of a time without an endpoint are looked at.
+const AUDIT: Duration = Duration::from_secs(5);
+
+/// The first and the longest pause before a question is put again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+/// Rows of the ledger read at once.
+const PAGE: u32 = 256;
+
+/// Nobody signs here: the lease is only for one process to ask.
+const NOBODY: Address = Address::ZERO;
+
+/// When a question that is open is put again.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    Out { tries: u32 },
+    At { when: Instant, tries: u32 },
+}
+
+struct Remote {
+    asker: Asker,
+    lead: Lead,
+    leads: watch::Sender<bool>,
+    state: watch::Sender<SettlerState>,
+    out: JoinSet<(PaymentId, Result<After, TickError>)>,
+    turns: HashMap<PaymentId, Turn>,
+    survey_at: Instant,
+    audit_at: Instant,
+    failing: bool,
+}
+
+pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
+    let (state, seen) = watch::channel(SettlerState::Starting);
+    let (leads, led) = watch::channel(false);
+    let sight =
+        setup.rpc.map(|rpc| Sight { ledger: setup.ledger.clone(), chain: Arc::clone(&setup.chain), rpc });
+    let account = Account { chain: setup.chain.id, account: NOBODY };
+    if let Some(sight) = &sight {
+        tokio::spawn(keep_watch(Watcher::new(sight.clone()), led, setup.stopped.clone()));
+    }
+    tokio::spawn(introduce(Arc::clone(&setup.panel), Arc::clone(&setup.chain)));
+    let now = Instant::now();
+    let remote = Remote {
+        lead: Lead::new(setup.ledger.clone(), account, setup.timing.lease),
+        asker: Asker {
+            ledger: setup.ledger,
+            chain: setup.chain,
+            panel: setup.panel,
+            sight,
+            timing: setup.timing,
+        },
+        leads,
+        state,
+        out: JoinSet::new(),
+        turns: HashMap::new(),
+        survey_at: now,
+        audit_at: now,
+        failing: false,
+    };
+    tokio::spawn(remote.run(setup.wake, setup.stopped));
+    seen
+}
+
+impl Remote {
+    async fn run(mut self, wake: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
+        while !*stopped.borrow_and_update() {
+            let ticked = self.tick().await;
+            self.note(ticked);
+            tokio::select! {
+                () = tokio::time::sleep(SURVEY) => {}
+                () = wake.notified() => {}
+                Some(ended) = self.out.join_next() => self.end(ended),
+                changed = stopped.changed() => {
+                    // The facilitator was dropped without a word.
+                    if changed.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        // A question whose answer nobody hears is put again by the next process.
+        self.out.shutdown().await;
+        self.lead.end().await;
+    }
+
+    fn note(&mut self, ticked: Result<(), TickError>) {
+        let next = match &ticked {
+            Ok(()) if self.lead.lease().is_some() => SettlerState::Leading,
+            Ok(()) => SettlerState::Following,
+            Err(TickError::Ledger(_)) => SettlerState::LedgerDown,
+            Err(TickError::Rpc(_) | TickError::WrongChain { .. }) => SettlerState::RpcDown,
+        };
+        if let Err(error) = &ticked
+            && !self.failing
+        {
+            tracing::error!(chain = %self.asker.chain.id, %error,
+                "settlement waits; what is due stays in the ledger");
+        }
+        self.failing = ticked.is_err();
+        self.state.send_if_modified(|state| std::mem::replace(state, next) != next);
+    }
+
+    async fn tick(&mut self) -> Result<(), TickError> {
+        let leads = self.lead.hold().await? != Led::ByAnother;
+        self.leads.send_if_modified(|known| std::mem::replace(known, leads) != leads);
+        if !leads {
+            return Ok(());
+        }
+        let (ledger, chain) = (self.asker.ledger.clone(), self.asker.chain.id);
+        for question in ledger.due_questions(chain, PAGE).await? {
+            self.send(question, Asker::first);
+        }
+        if Instant::now() >= self.survey_at {
+            self.survey_at = Instant::now() + SURVEY;
+            let mut after = PaymentId(0);
+            loop {
+                let page = ledger.open_questions(chain, after, PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = last.record.id;
+                for question in page {
+                    self.send(question, Asker::again);
+                }
+            }
+        }
+        if Instant::now() >= self.audit_at {
+            self.audit_at = Instant::now() + AUDIT;
+            self.audit().await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a question whose time has come, when there is room.
+    fn send<F>(&mut self, question: Question, put: impl Fn(Arc<Asker>, Question) -> F)
+    where
+        F: Future<Output = Result<After, TickError>> + Send + 'static,
+    {
+        let id = question.record.id;
+        let tries = match self.turns.get(&id) {
+            Some(Turn::Out { .. }) => return,
+            Some(Turn::At { when, .. }) if *when > Instant::now() => return,
+            Some(Turn::At { tries, .. }) => *tries,
+            None => 0,
+        };
+        if self.out.len() >= AT_ONCE {
+            return;
+        }
+        self.turns.insert(id, Turn::Out { tries: tries + 1 });
+        let put = put(Arc::new(self.asker.clone()), question);
+        self.out.spawn(async move { (id, put.await) });
+    }
+
+    fn end(&mut self, ended: Result<(PaymentId, Result<After, TickError>), tokio::task::JoinError>) {
+        let (id, ended) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::error!(chain = %self.asker.chain.id, %error, "a question died");
+                self.turns.retain(|_, turn| matches!(turn, Turn::At { .. }));
+                return;
+            }
+        };
+        match ended {
+            Ok(After::Ended) => {
+                self.turns.remove(&id);
+                return;
+            }
+            Ok(After::Again) => {}
+            Err(error) => {
+                tracing::debug!(chain = %self.asker.chain.id, payment = id.0, %error, "a question waits");
+            }
+        }
+        let Some(Turn::Out { tries }) = self.turns.get(&id).copied() else { return };
+        let (first, longest) = PAUSES;
+        let pause = first.saturating_mul(2u32.saturating_pow(tries.saturating_sub(1))).min(longest);
+        self.turns.insert(id, Turn::At { when: Instant::now() + pause, tries });
+    }
+
+    /// Holds against the chain what was only said, now that there is an endpoint.
+    async fn audit(&self) -> Result<(), TickError> {
+        let Some(sight) = &self.asker.sight else { return Ok(()) };
+        let mut after = PaymentId(0);
+        loop {
+            let page = self.asker.ledger.claims(self.asker.chain.id, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            for record in page {
+                if sight.resolve(&record).await? == Resolved::Open {
+                    tracing::debug!(chain = %self.asker.chain.id, payment = record.id.0,
+                        "a payment is said to be settled, and the chain does not show it yet");
+                }
+            }
+        }
+    }
+}
+
+/// Says early what would otherwise show as refused payments.
+async fn introduce(panel: Arc<Panel>, chain: Arc<Chain>) {
+    for client in panel.clients() {
+        let (chain, facilitator) = (chain.id, client.url());
+        match client.supported().await {
+            Ok(supported) if supported.chains.contains(&chain) => {
+                tracing::info!(%chain, %facilitator, "this facilitator settles");
+            }
+            Ok(_) => tracing::error!(%chain, %facilitator,
+                "the facilitator does not say that it settles exact payments of version 2 on this chain"),
+            Err(error) => tracing::error!(%chain, %facilitator, %error,
+                "the facilitator does not say what it settles; payments are refused until it answers"),
+        }
+    }
+}
+
+/// Takes back what is in blocks that are gone, and makes final what no longer moves.
+async fn keep_watch(mut watcher: Watcher, leads: watch::Receiver<bool>, mut stopped: watch::Receiver<bool>) {
+    let pause = Duration::from_millis(watcher.sight.chain.block_millis.clamp(250, 1_000));
+    let mut failing = false;
+    let mut led = false;
+    while !*stopped.borrow_and_update() {
+        let leading = *leads.borrow();
+        if leading && !led {
+            watcher.forget();
+        }
+        led = leading;
+        if leading {
+            let looked = look(&mut watcher).await;
+            if let Err(error) = &looked
+                && !failing
+            {
+                tracing::error!(chain = %watcher.sight.chain.id, endpoint = watcher.sight.rpc.shown(), %error,
+                    "cannot watch the chain");
+            }
+            failing = looked.is_err();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            changed = stopped.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn look(watcher: &mut Watcher) -> Result<(), TickError> {
+    let head = watcher.sight.read_head().await?;
+    let number = head.number.to::<u64>();
+    watcher.head = Some(head);
+    watcher.drop_orphans(&[]).await?;
+    let Some(last) = watcher.sight.final_block(number).await? else { return Ok(()) };
+    let last = last.number.to::<u64>();
+    watcher.finalize_up_to(&[], last).await?;
+    watcher.look_for_strangers(last).await
+}

@@ -1,0 +1,221 @@
+//! The facilitators of one chain, in the order in which they are preferred, and how they are.
+
+use alloy_primitives::{Address, Bytes};
+use obol_core::{Reason, Refusal, WireVersion};
+use obol_facilitator_client::Client;
+use obol_wire::{CheckAnswer, Word};
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::verify::Signed;
+
+pub(crate) struct Panel {
+    members: Vec<Member>,
+}
+
+struct Member {
+    client: Client,
+    health: Mutex<Health>,
+}
+
+/// What is held against it, apart: an answer makes up for silence, and for a lie only a proof does.
+#[derive(Clone, Copy, Debug, Default)]
+struct Health {
+    silence: Fault,
+    lies: Fault,
+}
+
+/// How often in a row, and until when nobody asks it for that.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fault {
+    times: u32,
+    until: Option<Instant>,
+}
+
+/// For how long it is left alone, at first and at most.
+#[derive(Clone, Copy)]
+struct Penalty {
+    first: Duration,
+    most: Duration,
+}
+
+/// It does not answer.
+const SILENCE: Penalty = Penalty { first: Duration::from_secs(1), most: Duration::from_secs(30) };
+
+/// What it says is not so: the next payment may cost its payer the service.
+const LIE: Penalty = Penalty { first: Duration::from_secs(60), most: Duration::from_secs(600) };
+
+impl Fault {
+    fn happen(&mut self, penalty: Penalty) {
+        self.times = self.times.saturating_add(1);
+        self.until = Some(Instant::now() + penalty.after(self.times));
+    }
+
+    fn is_over(self) -> bool {
+        self.until.is_none_or(|until| until <= Instant::now())
+    }
+}
+
+impl Penalty {
+    fn after(self, failures: u32) -> Duration {
+        self.first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(self.most)
+    }
+}
+
+impl Panel {
+    pub(crate) fn new(clients: Vec<Client>) -> Self {
+        let member = |client| Member { client, health: Mutex::default() };
+        Self { members: clients.into_iter().map(member).collect() }
+    }
+
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.members.iter().map(|member| &member.client)
+    }
+
+    pub(crate) fn named(&self, url: &str) -> Option<&Client> {
+        self.clients().find(|client| client.url().as_str() == url)
+    }
+
+    /// Those that may be asked, the preferred first.
+    pub(crate) fn up(&self) -> impl Iterator<Item = &Client> {
+        let up = self.members.iter().filter(|member| {
+            let health = *member.lock();
+            health.silence.is_over() && health.lies.is_over()
+        });
+        up.map(|member| &member.client)
+    }
+
+    /// Whether the payment in `question` is good, by the first facilitator that answers.
+    pub(crate) async fn check(
+        &self,
+        question: &Bytes,
+        payer: Address,
+        signed: Signed,
+    ) -> Result<(), Refusal> {
+        for client in self.up() {
+            match client.verify(question, payer).await {
+                Ok(answer) => {
+                    self.answered(client);
+                    return match answer {
+                        CheckAnswer::Good => Ok(()),
+                        CheckAnswer::Refused(word) => Err(refusal(&word, signed)),
+                    };
+                }
+                Err(error) => self.failed(client, &error),
+            }
+        }
+        Err(Reason::FacilitatorUnavailable.into())
+    }
+
+    pub(super) fn answered(&self, client: &Client) {
+        let Some(member) = self.member(client) else { return };
+        if std::mem::take(&mut member.lock().silence).times > 0 {
+            tracing::info!(facilitator = %client.url(), "the facilitator answers again");
+        }
+    }
+
+    /// What it said was so.
+    pub(super) fn proved(&self, client: &Client) {
+        self.answered(client);
+        if let Some(member) = self.member(client) {
+            member.lock().lies = Fault::default();
+        }
+    }
+
+    pub(super) fn failed(&self, client: &Client, why: &dyn fmt::Display) {
+        let Some(member) = self.member(client) else { return };
+        let mut health = member.lock();
+        health.silence.happen(SILENCE);
+        if health.silence.times == 1 {
+            tracing::error!(facilitator = %client.url(), %why, "the facilitator does not answer as it should");
+        }
+    }
+
+    pub(super) fn lied(&self, client: &Client) {
+        if let Some(member) = self.member(client) {
+            member.lock().lies.happen(LIE);
+        }
+    }
+
+    fn member(&self, client: &Client) -> Option<&Member> {
+        self.members.iter().find(|member| member.client.url() == client.url())
+    }
+}
+
+impl Member {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A facilitator's refusal in our words, where it has one of them and can know. Nobody's word but a
+/// signature's is taken for who the payer is: funds that are said to be missing may open a door.
+fn refusal(word: &Word, signed: Signed) -> Refusal {
+    let known = |reason: &Reason| {
+        [WireVersion::V1, WireVersion::V2].iter().any(|version| reason.code(*version) == word.reason)
+    };
+    let told = [Reason::NonceUsed, Reason::Expired, Reason::NotYetValid];
+    let funds = (signed == Signed::ByPayer).then_some(Reason::InsufficientBalance);
+    let reason = told.into_iter().chain(funds).find(known).unwrap_or(Reason::FacilitatorRefused);
+    Refusal::new(reason, format!("the facilitator says: {word}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use obol_core::Registry;
+    use obol_facilitator_client::Url;
+    use std::sync::Arc;
+
+    fn client(url: &str) -> Client {
+        let url = Url::parse(url).expect("a URL");
+        Client::new(url, None, Arc::new(Registry::built_in()), Duration::from_secs(1)).expect("a client")
+    }
+
+    fn up(panel: &Panel) -> Vec<&str> {
+        panel.up().map(|client| client.url().as_str()).collect()
+    }
+
+    #[test]
+    fn the_preferred_facilitator_is_asked_first_and_one_that_fails_is_left_alone_for_a_while() {
+        let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
+        let panel = Panel::new(vec![client(first), client(second)]);
+        assert_eq!(up(&panel), [first, second]);
+        let preferred = panel.named(first).expect("named");
+        panel.failed(preferred, &"timed out");
+        assert_eq!(up(&panel), [second]);
+        panel.answered(preferred);
+        assert_eq!(up(&panel), [first, second]);
+    }
+
+    #[test]
+    fn a_lie_is_made_up_for_by_a_proof_and_by_no_answer() {
+        let panel = Panel::new(vec![client("http://127.0.0.1:1")]);
+        let only = panel.clients().next().expect("one");
+        panel.lied(only);
+        panel.answered(only);
+        assert!(up(&panel).is_empty());
+        panel.proved(only);
+        assert_eq!(up(&panel).len(), 1);
+    }
+
+    #[test]
+    fn the_more_often_a_facilitator_fails_the_longer_nobody_asks_it() {
+        let pauses = [1, 2, 3, 6, 40].map(|failures| SILENCE.after(failures).as_secs());
+        assert_eq!(pauses, [1, 2, 4, 30, 30]);
+        assert!(LIE.after(1) > SILENCE.most);
+    }
+
+    #[test]
+    fn missing_funds_are_believed_of_a_proven_payer_only() {
+        let json = br#"{"isValid":false,"invalidReason":"insufficient_funds"}"#;
+        let Ok(CheckAnswer::Refused(word)) = CheckAnswer::read(json, Address::ZERO) else {
+            panic!("a refusal")
+        };
+        assert_eq!(refusal(&word, Signed::ByPayer).reason, Reason::InsufficientBalance);
+        assert_eq!(refusal(&word, Signed::Unknown).reason, Reason::FacilitatorRefused);
+    }
+}

@@ -1,0 +1,197 @@
+//! What the chain shows about payments of the ledger, written down in it.
+
+use crate::{limits::REORGANISED, range::Range};
+use obol_core::{Chain, ChainId, Finality};
+use obol_evm::{AuthorizationEvent, AuthorizedTransfer, BlockTag, NonceState, Receipt, Rpc, RpcError};
+use obol_ledger::{Inclusion, Ledger, LedgerError, PaymentRecord};
+use std::sync::Arc;
+
+/// What stopped a look at the chain, or what follows from it. The next one begins afresh.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum TickError {
+    #[error("chain endpoint: {0}")]
+    Rpc(#[from] RpcError),
+    #[error("the endpoint serves eip155:{found}, not {wanted}")]
+    WrongChain { found: u64, wanted: ChainId },
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+}
+
+/// One chain, seen through one endpoint. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Sight {
+    pub(crate) ledger: Ledger,
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) rpc: Rpc,
+}
+
+/// What became of a payment, as far as the chain shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolved {
+    /// Paid, or never to be paid; the ledger has it.
+    Ended,
+    /// It may still be settled.
+    Open,
+}
+
+/// What the token's events and the final clock say about an authorization.
+enum Finding {
+    /// Its transfer is on the chain and was written down.
+    Paid,
+    Cancelled,
+    /// The payer used its nonce for another transfer.
+    SpentElsewhere,
+    Expired,
+    /// It may still be settled.
+    Usable,
+}
+
+impl Sight {
+    /// The newest block, from an endpoint that serves this chain: what another one says about
+    /// nonces, receipts and blocks would take back everything.
+    pub(crate) async fn read_head(&self) -> Result<obol_evm::Block, TickError> {
+        let (chain, head) = self.rpc.head().await?;
+        if chain == self.chain.id.reference() {
+            Ok(head)
+        } else {
+            Err(TickError::WrongChain { found: chain, wanted: self.chain.id })
+        }
+    }
+
+    /// The last block that no longer moves, by this chain's rule, when `head` is the newest.
+    pub(crate) async fn final_block(&self, head: u64) -> Result<Option<obol_evm::Block>, TickError> {
+        let tag = match self.chain.finality {
+            Finality::Finalized => BlockTag::Finalized,
+            Finality::Safe => BlockTag::Safe,
+            Finality::Depth(depth) => {
+                let Some(number) = head.checked_sub(depth) else { return Ok(None) };
+                BlockTag::Number(number)
+            }
+        };
+        Ok(self.rpc.block(tag).await?)
+    }
+
+    /// Finds out what became of an owed payment. When the token's events and the final clock say that
+    /// it can never be paid, it has failed.
+    pub(crate) async fn resolve(&self, payment: &PaymentRecord) -> Result<Resolved, TickError> {
+        let finding = match self.find(payment).await {
+            // Whatever the endpoint has against this question, others need not wait for it.
+            Err(TickError::Rpc(RpcError::Refused { message, .. })) => {
+                tracing::warn!(chain = %self.chain.id, payment = payment.id.0, message,
+                    "the endpoint refuses to tell what became of a payment");
+                Finding::Usable
+            }
+            finding => finding?,
+        };
+        let why = match finding {
+            Finding::Paid => return Ok(Resolved::Ended),
+            Finding::Usable => return Ok(Resolved::Open),
+            Finding::Cancelled => "the payer cancelled the authorization",
+            Finding::SpentElsewhere => "the payer used the authorization's nonce for another transfer",
+            Finding::Expired => "the authorization expired unused",
+        };
+        self.ledger.fail(payment.id, why).await?;
+        Ok(Resolved::Ended)
+    }
+
+    async fn find(&self, payment: &PaymentRecord) -> Result<Finding, TickError> {
+        let head = self.read_head().await?.number.to::<u64>();
+        let last = self.final_block(head).await?;
+        let key = &payment.key;
+        // Most are unused, and events can be far back: they are searched only when there is one.
+        if self.rpc.nonce_state(key.asset, key.payer, key.nonce).await? == NonceState::Unused {
+            let final_time = last.map_or(0, |block| block.timestamp.to::<i64>());
+            return Ok(if final_time > payment.valid_before { Finding::Expired } else { Finding::Usable });
+        }
+        let event = self.search(payment, head).await?;
+        let last = last.map_or(0, |block| block.number.to::<u64>());
+        match event {
+            Some(AuthorizationEvent::Used { tx, block }) => {
+                let Some(receipt) = self.rpc.receipt(tx).await? else { return Ok(Finding::Usable) };
+                self.include_all(&receipt, "settled by another transaction").await?;
+                let paid = receipt.authorized_transfers().iter().any(|transfer| pays(transfer, payment));
+                Ok(match paid {
+                    true => Finding::Paid,
+                    false if block <= last => Finding::SpentElsewhere,
+                    false => Finding::Usable,
+                })
+            }
+            Some(AuthorizationEvent::Canceled { block, .. }) if block <= last => Ok(Finding::Cancelled),
+            Some(AuthorizationEvent::Canceled { .. }) | None => Ok(Finding::Usable),
+        }
+    }
+
+    /// How an authorization ended, by its event: from the head back to where it was verified.
+    async fn search(
+        &self,
+        payment: &PaymentRecord,
+        head: u64,
+    ) -> Result<Option<AuthorizationEvent>, TickError> {
+        let key = &payment.key;
+        let first = payment.verified_block.saturating_sub(REORGANISED);
+        let mut to = head;
+        let mut range = Range::default();
+        loop {
+            let from = first.max(to.saturating_sub(range.blocks() - 1));
+            match self.rpc.authorization_event(key.asset, key.payer, key.nonce, from, to).await {
+                Ok(None) if from > first => to = from - 1,
+                Ok(event) => return Ok(event),
+                Err(error) => range.shrink(error)?,
+            }
+        }
+    }
+
+    /// The time of the receipt's block, if that block is still the chain's.
+    pub(crate) async fn block_time(&self, receipt: &Receipt) -> Result<Option<i64>, TickError> {
+        let block = self.rpc.block(BlockTag::Number(receipt.block_number.to())).await?;
+        let same = block.filter(|block| block.hash == receipt.block_hash);
+        same.map(|block| seconds(block.timestamp.to())).transpose().map_err(TickError::from)
+    }
+
+    /// Writes down every payment of this ledger that a receipt's events pay.
+    pub(crate) async fn include_all(&self, receipt: &Receipt, why: &'static str) -> Result<(), TickError> {
+        let transfers = receipt.authorized_transfers();
+        if transfers.is_empty() {
+            return Ok(());
+        }
+        let block_time = self.block_time(receipt).await?.ok_or_else(|| {
+            RpcError::Malformed(format!("block {} of a receipt is not on the chain", receipt.block_hash))
+        })?;
+        for transfer in &transfers {
+            let key = obol_core::PaymentKey {
+                chain: self.chain.id,
+                asset: transfer.token,
+                method: obol_core::TransferMethod::Eip3009,
+                payer: transfer.payer,
+                nonce: transfer.nonce,
+            };
+            let Some(record) = self.ledger.payment_by_key(key).await? else { continue };
+            if pays(transfer, &record) && !record.state().is_paid() {
+                self.ledger.include(key, inclusion(transfer, block_time), why).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn pays(transfer: &AuthorizedTransfer, payment: &PaymentRecord) -> bool {
+    transfer.token == payment.key.asset
+        && transfer.payer == payment.key.payer
+        && transfer.nonce == payment.key.nonce
+        && transfer.to == payment.payee
+        && transfer.amount == payment.amount
+}
+
+pub(crate) const fn inclusion(transfer: &AuthorizedTransfer, block_time: i64) -> Inclusion {
+    Inclusion {
+        tx: transfer.tx,
+        block: transfer.block,
+        block_hash: transfer.block_hash,
+        block_time,
+        log_index: transfer.log_index,
+    }
+}
+
+fn seconds(timestamp: u64) -> Result<i64, RpcError> {
+    i64::try_from(timestamp).map_err(|_| RpcError::Malformed("a block time beyond 63 bits".to_owned()))
+}

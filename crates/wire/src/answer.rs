@@ -1,0 +1,256 @@
+//! What a facilitator answers. It is somebody else's program: nothing that it says is passed on
+//! unbounded, and what is not plainly an answer to what was asked is none.
+
+use alloy_primitives::{Address, B256};
+use obol_core::{ChainId, Registry};
+use serde::Deserialize;
+use std::fmt;
+
+/// A facilitator's own words for a refusal, short enough to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Its code, such as `insufficient_funds`.
+    pub reason: String,
+    message: String,
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.message {
+            "" => f.write_str(&self.reason),
+            message => write!(f, "{} ({message})", self.reason),
+        }
+    }
+}
+
+/// Characters of a facilitator's words that are kept.
+const SHOWN: usize = 200;
+
+fn shown(text: Option<String>) -> String {
+    let text = text.unwrap_or_default();
+    text.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect()
+}
+
+impl Word {
+    fn new(reason: Option<String>, message: Option<String>) -> Self {
+        let reason = Some(shown(reason)).filter(|reason| !reason.is_empty());
+        Self { reason: reason.unwrap_or_else(|| "no reason given".to_owned()), message: shown(message) }
+    }
+}
+
+/// Why an answer is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct AnswerError(String);
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, AnswerError> {
+    serde_json::from_slice(body).map_err(|error| AnswerError(error.to_string()))
+}
+
+/// The answer to `/verify`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckAnswer {
+    Good,
+    Refused(Word),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Checked {
+    is_valid: bool,
+    invalid_reason: Option<String>,
+    invalid_message: Option<String>,
+    payer: Option<String>,
+}
+
+impl CheckAnswer {
+    /// `payer` is whose payment was asked about.
+    pub fn read(body: &[u8], payer: Address) -> Result<Self, AnswerError> {
+        let Checked { is_valid, invalid_reason, invalid_message, payer: stated } = parse(body)?;
+        if !is_valid {
+            return Ok(Self::Refused(Word::new(invalid_reason, invalid_message)));
+        }
+        is_payers(stated.as_deref(), payer)?;
+        Ok(Self::Good)
+    }
+}
+
+/// The answer to `/settle`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SettleAnswer {
+    /// The transfer is in this transaction, it says.
+    Settled(B256),
+    /// It is not known yet; this transaction is out for it, if one is named.
+    Pending(Option<B256>),
+    /// Nothing was sent, it says.
+    Refused(Word),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Settled {
+    success: bool,
+    error_reason: Option<String>,
+    error_message: Option<String>,
+    transaction: Option<String>,
+    network: Option<String>,
+    payer: Option<String>,
+}
+
+impl SettleAnswer {
+    /// `chain` and `payer` are those of the payment that was asked about.
+    pub fn read(
+        body: &[u8],
+        chain: ChainId,
+        payer: Address,
+        registry: &Registry,
+    ) -> Result<Self, AnswerError> {
+        let Settled { success, error_reason, error_message, transaction, network, payer: stated } =
+            parse(body)?;
+        let named = transaction.filter(|hash| !hash.is_empty());
+        let transaction = named
+            .as_deref()
+            .map(|hash| hash.parse::<B256>().map_err(|_| AnswerError("transaction is no hash".to_owned())))
+            .transpose()?;
+        if success {
+            let network = network.filter(|network| !network.is_empty());
+            if let Some(network) = network
+                && registry.chain(&network).ok().map(|known| known.id) != Some(chain)
+            {
+                return Err(AnswerError("it is about another chain".to_owned()));
+            }
+            is_payers(stated.as_deref(), payer)?;
+            let transaction =
+                transaction.ok_or_else(|| AnswerError("success without a transaction".to_owned()))?;
+            return Ok(Self::Settled(transaction));
+        }
+        let word = Word::new(error_reason, error_message);
+        // Whoever names a transaction has sent one, and whoever was surprised may have.
+        let open = word.reason == "settlement_pending" || word.reason.starts_with("unexpected");
+        Ok(if open || transaction.is_some() { Self::Pending(transaction) } else { Self::Refused(word) })
+    }
+}
+
+/// An answer about somebody else is no answer to this question.
+fn is_payers(stated: Option<&str>, payer: Address) -> Result<(), AnswerError> {
+    match stated.filter(|stated| !stated.is_empty()) {
+        Some(stated) if stated.parse() != Ok(payer) => {
+            Err(AnswerError("it is about another payer".to_owned()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The answer to `/supported`: the chains of the registry on which it settles payments of scheme
+/// `exact`, in version 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SupportAnswer {
+    pub chains: Vec<ChainId>,
+}
+
+#[derive(Deserialize)]
+struct Supported {
+    kinds: Vec<Kind>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Kind {
+    x402_version: Option<u64>,
+    scheme: String,
+    network: String,
+}
+
+impl SupportAnswer {
+    pub fn read(body: &[u8], registry: &Registry) -> Result<Self, AnswerError> {
+        let supported: Supported = parse(body)?;
+        let kinds = supported.kinds.into_iter();
+        let exact = kinds.filter(|kind| kind.scheme == "exact" && kind.x402_version == Some(2));
+        let known = exact.filter_map(|kind| registry.chain(&kind.network).ok().map(|chain| chain.id));
+        Ok(Self { chains: known.collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYER: Address = Address::repeat_byte(0x11);
+    const BASE: ChainId = ChainId::new(8453);
+    const HASH: &str = "0x2222222222222222222222222222222222222222222222222222222222222222";
+
+    fn settled(json: &str) -> Result<SettleAnswer, AnswerError> {
+        SettleAnswer::read(json.as_bytes(), BASE, PAYER, &Registry::built_in())
+    }
+
+    #[test]
+    fn success_is_about_this_payment_and_names_its_transaction() {
+        let hash = HASH.parse().expect("a hash");
+        for network in ["", "base", "eip155:8453"] {
+            let json = format!(
+                r#"{{"success":true,"transaction":"{HASH}","network":"{network}","payer":"{PAYER}"}}"#
+            );
+            assert_eq!(settled(&json), Ok(SettleAnswer::Settled(hash)));
+        }
+        for (json, why) in [
+            (r#"{"success":true}"#.to_owned(), "without a transaction"),
+            (r#"{"success":true,"transaction":""}"#.to_owned(), "without a transaction"),
+            (r#"{"success":true,"transaction":"0x12"}"#.to_owned(), "no hash"),
+            (format!(r#"{{"success":true,"transaction":"{HASH}","network":"polygon"}}"#), "another chain"),
+            (
+                format!(r#"{{"success":true,"transaction":"{HASH}","payer":"{}"}}"#, Address::ZERO),
+                "another payer",
+            ),
+            ("<html></html>".to_owned(), "expected value"),
+            (r#"{"success":"true"}"#.to_owned(), "invalid type"),
+            (String::new(), "EOF"),
+        ] {
+            let refused = settled(&json).expect_err(&json).to_string();
+            assert!(refused.contains(why), "{json}: {refused}");
+        }
+    }
+
+    #[test]
+    fn only_a_plain_no_is_a_refusal() {
+        let refused = settled(r#"{"success":false,"errorReason":"insufficient_funds","transaction":""}"#);
+        assert!(
+            matches!(refused, Ok(SettleAnswer::Refused(word)) if word.to_string() == "insufficient_funds")
+        );
+        for reason in ["settlement_pending", "unexpected_settle_error"] {
+            let json = format!(r#"{{"success":false,"errorReason":"{reason}"}}"#);
+            assert_eq!(settled(&json), Ok(SettleAnswer::Pending(None)), "{reason}");
+        }
+        let sent =
+            format!(r#"{{"success":false,"errorReason":"transaction_failed","transaction":"{HASH}"}}"#);
+        assert_eq!(settled(&sent), Ok(SettleAnswer::Pending(HASH.parse().ok())));
+    }
+
+    #[test]
+    fn a_facilitators_words_are_shortened_and_hold_no_control_characters() {
+        let long = format!("\u{1b}[31m{}", "x".repeat(5_000));
+        let json = serde_json::json!({"isValid": false, "invalidReason": long, "invalidMessage": "a\nb"});
+        let answer = CheckAnswer::read(json.to_string().as_bytes(), PAYER);
+        let Ok(CheckAnswer::Refused(word)) = answer else { panic!("{answer:?}") };
+        let told = word.to_string();
+        assert!(told.len() < 2 * SHOWN && told.ends_with("(ab)") && !told.contains('\u{1b}'), "{told}");
+    }
+
+    #[test]
+    fn a_payment_is_good_for_its_payer_only() {
+        let good = |json: &str| CheckAnswer::read(json.as_bytes(), PAYER);
+        assert_eq!(good(r#"{"isValid":true}"#), Ok(CheckAnswer::Good));
+        assert_eq!(good(&format!(r#"{{"isValid":true,"payer":"{PAYER}"}}"#)), Ok(CheckAnswer::Good));
+        assert!(good(&format!(r#"{{"isValid":true,"payer":"{}"}}"#, Address::ZERO)).is_err());
+        assert!(good(r#"{"success":true}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_supported_is_told_by_chain() {
+        let json = r#"{"kinds":[{"x402Version":2,"scheme":"exact","network":"eip155:8453"},
+            {"x402Version":1,"scheme":"exact","network":"polygon"},
+            {"x402Version":2,"scheme":"upto","network":"eip155:137"},
+            {"x402Version":2,"scheme":"exact","network":"solana:x"}],"extensions":[]}"#;
+        let answer = SupportAnswer::read(json.as_bytes(), &Registry::built_in());
+        assert_eq!(answer, Ok(SupportAnswer { chains: vec![BASE] }));
+    }
+}
