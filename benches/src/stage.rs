@@ -133,6 +133,7 @@ pub(crate) fn verified(payment: &Payment) -> Result<NewPayment> {
         balance: Amount::from(1_000_000_000),
         block: 1,
         valid_before: authorization.valid_before.saturating_to(),
+        question: None,
     };
     let offer = OfferId { namespace: "bench".to_owned(), name: "bench".to_owned() };
     Ok(verified.new_payment(payment, offer, origin(authorization.nonce)))

@@ -12,7 +12,7 @@ use obol_facilitator_server::{Callers, Rate, Server, ServerParts, serve_facilita
 use obol_ledger::{Clock, Ledger, Place};
 use obol_serve::Limits;
 use serde_json::{Value, json};
-use std::{collections::HashSet, net::SocketAddr, num::NonZeroU32, sync::Arc};
+use std::{collections::HashSet, net::SocketAddr, num::NonZeroU32, ops::Deref, sync::Arc};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -43,25 +43,22 @@ impl Default for CounterOptions {
     }
 }
 
-/// A facilitator for others on loopback, with a chain and a ledger of its own.
-pub struct FacilitatorStage {
-    pub chain: Devchain,
+/// A facilitator for others on loopback, with a ledger of its own.
+pub struct FacilitatorServer {
     pub ledger: Ledger,
     pub address: SocketAddr,
-    /// 0.01 USDC to the chain's seller.
-    pub requirement: Requirement,
     facilitator: Arc<Facilitator>,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     _folder: TempDir,
 }
 
-impl FacilitatorStage {
-    pub async fn open(options: CounterOptions) -> Result<Self> {
-        let chain = Devchain::start(Options { mining: options.mining, ..Options::default() }).await?;
+impl FacilitatorServer {
+    /// On a chain that runs, whose settler it uses.
+    pub async fn start(chain: &Devchain, options: CounterOptions) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let ledger = Ledger::open(&Place::File(&folder.path().join("ledger.db")), Clock::System, "counter")?;
-        let setup = till::setup(&chain, options.rpc.as_deref(), &options.seller)?;
+        let setup = till::setup(chain, options.rpc.as_deref(), &options.seller)?;
         let facilitator =
             Arc::new(Facilitator::start(&ledger, vec![setup], Vec::new(), options.seller.timing));
         let server = Server::new(ServerParts {
@@ -75,8 +72,45 @@ impl FacilitatorStage {
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve_facilitator(server, listener, options.limits, stopped));
+        Ok(Self { ledger, address, facilitator, stop, server, _folder: folder })
+    }
+
+    /// Begins a shutdown: who waits is answered within the grace.
+    pub fn begin_stop(&self) {
+        // A server that has ended by itself has stopped.
+        let _ = self.stop.send(true);
+    }
+
+    pub async fn stop(self) -> Result<()> {
+        self.begin_stop();
+        self.server.await?;
+        self.facilitator.stop().await;
+        Ok(())
+    }
+}
+
+/// Such a facilitator, with a chain of its own.
+pub struct FacilitatorStage {
+    pub chain: Devchain,
+    /// 0.01 USDC to the chain's seller.
+    pub requirement: Requirement,
+    server: FacilitatorServer,
+}
+
+impl Deref for FacilitatorStage {
+    type Target = FacilitatorServer;
+
+    fn deref(&self) -> &FacilitatorServer {
+        &self.server
+    }
+}
+
+impl FacilitatorStage {
+    pub async fn open(options: CounterOptions) -> Result<Self> {
+        let chain = Devchain::start(Options { mining: options.mining, ..Options::default() }).await?;
+        let server = FacilitatorServer::start(&chain, options).await?;
         let requirement = price(chain.seller());
-        Ok(Self { chain, ledger, address, requirement, facilitator, stop, server, _folder: folder })
+        Ok(Self { chain, requirement, server })
     }
 
     pub fn buyer(&self, n: usize) -> Buyer {
@@ -101,19 +135,11 @@ impl FacilitatorStage {
         fetch(self.address, request).await
     }
 
-    /// Begins a shutdown: who waits is answered within the grace.
-    pub fn begin_stop(&self) {
-        // A server that has ended by itself has stopped.
-        let _ = self.stop.send(true);
-    }
-
     /// Stops, after checking that the ledger and the chain tell the same story.
     pub async fn close(self) -> Result<()> {
         let seller = self.chain.seller().address;
         crate::assert_ledger_equals_chain(&self.chain, &self.ledger, seller).await?;
-        self.begin_stop();
-        self.server.await?;
-        self.facilitator.stop().await;
+        self.server.stop().await?;
         self.chain.stop().await;
         Ok(())
     }

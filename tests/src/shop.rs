@@ -1,4 +1,4 @@
-use crate::{SellerOptions, Till, Upstream, price};
+use crate::{Others, SellerOptions, Till, Upstream, price};
 use anyhow::{Result, bail, ensure};
 use obol_core::{Charge, Disconnect, Offer, OfferId};
 use obol_devchain::{CHAIN, Devchain, Mining, Options};
@@ -22,6 +22,8 @@ pub struct ShopOptions {
     pub forward_auth: ForwardAuth,
     pub max_sales: usize,
     pub limits: Limits,
+    /// Who settles in the shop's place.
+    pub others: Option<Others>,
     /// Opens the ledger so that every write fails.
     pub ledger_refuses: bool,
 }
@@ -36,6 +38,7 @@ impl Default for ShopOptions {
             forward_auth: ForwardAuth::default(),
             max_sales: 1_000,
             limits: Limits { header_read: Duration::from_secs(2), ..Limits::default() },
+            others: None,
             ledger_refuses: false,
         }
     }
@@ -138,6 +141,13 @@ impl Shop {
     /// Stops, after checking that the ledger and the chain tell the same story.
     pub async fn close(self) -> Result<()> {
         self.check_books().await?;
+        self.till.stop().await?;
+        self.chain.stop().await;
+        Ok(())
+    }
+
+    /// Stops, and leaves what is owed as it is.
+    pub async fn abandon(self) -> Result<()> {
         self.till.stop().await?;
         self.chain.stop().await;
         Ok(())

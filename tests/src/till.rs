@@ -1,9 +1,10 @@
 use crate::{SellerOptions, ShopOptions, chain_of};
 use anyhow::{Result, ensure};
-use obol_core::{Offer, Registry};
+use obol_core::{ChainId, Offer, Registry};
 use obol_devchain::Devchain;
 use obol_evm::{Key, Rpc};
-use obol_facilitator::{ChainSetup, Facilitator};
+use obol_facilitator::{ChainSetup, Facilitator, RemoteSetup, SettlerState, Timing};
+use obol_facilitator_client::{Client, Url};
 use obol_ledger::{Clock, Ledger, Place};
 use obol_verifier::{Catalog, Gate, Parts, serve_admin, serve_gate};
 use std::{
@@ -16,6 +17,31 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+/// Facilitators that settle in a shop's place.
+#[derive(Clone, Debug)]
+pub struct Others {
+    /// The preferred first.
+    pub urls: Vec<String>,
+    /// Whether the shop has an endpoint of the chain by which it can check what they say.
+    pub sees: bool,
+}
+
+impl Others {
+    fn setup(&self, ours: ChainSetup, timing: Timing) -> Result<RemoteSetup> {
+        let client = |url: &String| -> Result<Client> {
+            let registry = Arc::new(Registry::built_in());
+            Ok(Client::new(Url::parse(url)?, None, registry, timing.answer_budget())?)
+        };
+        Ok(RemoteSetup {
+            chain: ours.chain,
+            facilitators: self.urls.iter().map(client).collect::<Result<_>>()?,
+            rpc: self.sees.then_some(ours.rpc),
+            gas: ours.gas,
+            factories: ours.factories,
+        })
+    }
+}
 
 /// One gate on loopback, with its own handle on a ledger that several may share.
 pub struct Till {
@@ -37,8 +63,11 @@ impl Till {
         let who = format!("till-{}", TILLS.fetch_add(1, Ordering::Relaxed));
         let ledger = Ledger::open(&Place::File(file), Clock::System, who)?;
         let setup = setup(chain, options.rpc.as_deref(), &options.seller)?;
-        let facilitator =
-            Arc::new(Facilitator::start(&ledger, vec![setup], Vec::new(), options.seller.timing));
+        let (ours, others) = match &options.others {
+            None => (vec![setup], Vec::new()),
+            Some(others) => (Vec::new(), vec![others.setup(setup, options.seller.timing)?]),
+        };
+        let facilitator = Arc::new(Facilitator::start(&ledger, ours, others, options.seller.timing));
         let catalog = Arc::new(Catalog::default());
         let gate = Gate::new(Parts {
             catalog: Arc::clone(&catalog),
@@ -66,6 +95,11 @@ impl Till {
         let conflicts = self.catalog.publish(&offers, &Registry::built_in());
         ensure!(conflicts.is_empty(), "{conflicts:?}");
         Ok(())
+    }
+
+    /// What each chain's settler can do at the moment.
+    pub fn settler_states(&self) -> impl Iterator<Item = (ChainId, SettlerState)> {
+        self.facilitator.states()
     }
 
     /// Begins a shutdown: running responses may finish.

@@ -23,6 +23,13 @@ pub struct Timing {
     pub back_off: Duration,
 }
 
+impl Timing {
+    /// How long a facilitator may take to settle: who waits can still be told what the chain shows.
+    pub fn answer_budget(&self) -> Duration {
+        self.settle_budget * 3 / 4
+    }
+}
+
 impl Default for Timing {
     fn default() -> Self {
         Self {

@@ -53,9 +53,9 @@ impl SettlingArgs {
             faults.add("--rpc", format!("is missing: write {}", endpoint::EXAMPLE));
         }
         let timing = timing(&self, faults);
-        let settle_budget = timing.map_or(Timing::default().settle_budget, |timing| timing.settle_budget);
+        let answer_budget = timing.unwrap_or_default().answer_budget();
         let registry = Arc::new(registry);
-        let remotes = remotes::read(others, &registry, settle_budget, faults);
+        let remotes = remotes::read(others, &registry, answer_budget, faults);
         let settled_by_us =
             |endpoint: &Endpoint| remotes.iter().all(|remote| remote.chain.id != endpoint.chain.id);
         let needs_settler = !any_remote || endpoints.iter().any(settled_by_us);

@@ -1,13 +1,14 @@
 //! What the comparison of ledger and chain says when one of the two is not what it should be.
 
 use anyhow::Result;
+use obol_core::Finality;
 use obol_devchain::{
     CHAIN, Devchain, Mining, Options,
     fault::{Fault, Rule},
 };
 use obol_facilitator::{AuditError, Difference, audit, reconcile};
 use obol_ledger::State;
-use obol_tests::{Rig, SellerOptions, Stranger};
+use obol_tests::{Rig, SellerOptions, Stranger, chain_of};
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +43,7 @@ async fn a_receipt_that_the_endpoint_does_not_have_is_no_agreement() -> Result<(
 async fn mended(rig: &Rig) -> Result<(Vec<Difference>, Vec<Difference>)> {
     let (ledger, rpc) = (&rig.seller.ledger, rig.chain.rpc());
     let found = audit(ledger, rpc, CHAIN, &mut |_, _| {}).await?;
-    reconcile(ledger, rpc, &found).await?;
+    reconcile(ledger, rpc, &chain_of(Finality::Finalized), &found).await?;
     let left = audit(ledger, rpc, CHAIN, &mut |_, _| {}).await?;
     Ok((found.differences, left.differences))
 }

@@ -27,6 +27,8 @@ mod gate_upstreams;
 mod lease;
 mod lease_processes;
 mod proxies;
+mod remote_lies;
+mod remote_sales;
 mod reorgs;
 mod settlement;
 mod settlement_strangers;

@@ -104,7 +104,11 @@ impl Asker {
     async fn put(&self, question: Question, client: &Client, turn: Turn) -> Result<After, TickError> {
         let Question { record, body, .. } = question;
         let (chain, payer) = (record.key.chain, record.key.payer);
-        match client.settle(&body, chain, payer).await {
+        let answer = tokio::select! {
+            answer = client.settle(&body, chain, payer) => answer,
+            () = self.is_settled_meanwhile(&record) => return Ok(After::Ended),
+        };
+        match answer {
             Ok(SettleAnswer::Settled(transaction)) => self.claimed(&record, client, transaction).await,
             Ok(SettleAnswer::Pending(transaction)) => {
                 self.panel.answered(client);
@@ -122,10 +126,24 @@ impl Asker {
                 self.refused(&record, client, &word, turn).await
             }
             Err(error) => {
-                self.panel.failed(client, &error);
+                self.panel.lost(client, &error);
                 tracing::warn!(chain = %chain, payment = record.id.0, facilitator = %client.url(), %error,
                     "no answer tells what became of a payment; the same facilitator will be asked again");
                 Ok(After::Again)
+            }
+        }
+    }
+
+    /// Ends when the chain shows what became of the payment, which may be long before the facilitator
+    /// says it.
+    async fn is_settled_meanwhile(&self, record: &PaymentRecord) {
+        let Some(sight) = &self.sight else { return std::future::pending().await };
+        let block = Duration::from_millis(self.chain.block_millis);
+        let pause = (block * 2).clamp(Duration::from_secs(1), Duration::from_secs(10));
+        loop {
+            tokio::time::sleep(pause).await;
+            if let Ok(Resolved::Ended) = sight.resolve(record).await {
+                return;
             }
         }
     }

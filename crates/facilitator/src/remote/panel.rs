@@ -21,10 +21,14 @@ struct Member {
     health: Mutex<Health>,
 }
 
-/// What is held against it, apart: an answer makes up for silence, and for a lie only a proof does.
+/// What is held against it, apart: an answer makes up for silence of its kind only, and for a lie only
+/// a proof does.
 #[derive(Clone, Copy, Debug, Default)]
 struct Health {
+    /// Of questions that move no money.
     silence: Fault,
+    /// Of questions to settle, after each of which somebody waits for nothing.
+    lost: Fault,
     lies: Fault,
 }
 
@@ -42,8 +46,9 @@ struct Penalty {
     most: Duration,
 }
 
-/// It does not answer.
 const SILENCE: Penalty = Penalty { first: Duration::from_secs(1), most: Duration::from_secs(30) };
+
+const LOST: Penalty = Penalty { first: Duration::from_secs(10), most: Duration::from_secs(300) };
 
 /// What it says is not so: the next payment may cost its payer the service.
 const LIE: Penalty = Penalty { first: Duration::from_secs(60), most: Duration::from_secs(600) };
@@ -83,7 +88,7 @@ impl Panel {
     pub(crate) fn up(&self) -> impl Iterator<Item = &Client> {
         let up = self.members.iter().filter(|member| {
             let health = *member.lock();
-            health.silence.is_over() && health.lies.is_over()
+            [health.silence, health.lost, health.lies].into_iter().all(Fault::is_over)
         });
         up.map(|member| &member.client)
     }
@@ -98,23 +103,21 @@ impl Panel {
         for client in self.up() {
             match client.verify(question, payer).await {
                 Ok(answer) => {
-                    self.answered(client);
+                    self.note(client, |health| std::mem::take(&mut health.silence));
                     return match answer {
                         CheckAnswer::Good => Ok(()),
                         CheckAnswer::Refused(word) => Err(refusal(&word, signed)),
                     };
                 }
-                Err(error) => self.failed(client, &error),
+                Err(error) => self.fail(client, &error, |health| &mut health.silence, SILENCE),
             }
         }
         Err(Reason::FacilitatorUnavailable.into())
     }
 
+    /// It has answered a question to settle.
     pub(super) fn answered(&self, client: &Client) {
-        let Some(member) = self.member(client) else { return };
-        if std::mem::take(&mut member.lock().silence).times > 0 {
-            tracing::info!(facilitator = %client.url(), "the facilitator answers again");
-        }
+        self.note(client, |health| std::mem::take(&mut health.lost));
     }
 
     /// What it said was so.
@@ -125,18 +128,39 @@ impl Panel {
         }
     }
 
-    pub(super) fn failed(&self, client: &Client, why: &dyn fmt::Display) {
-        let Some(member) = self.member(client) else { return };
-        let mut health = member.lock();
-        health.silence.happen(SILENCE);
-        if health.silence.times == 1 {
-            tracing::error!(facilitator = %client.url(), %why, "the facilitator does not answer as it should");
-        }
+    /// It has not answered a question to settle.
+    pub(super) fn lost(&self, client: &Client, why: &dyn fmt::Display) {
+        self.fail(client, why, |health| &mut health.lost, LOST);
     }
 
     pub(super) fn lied(&self, client: &Client) {
         if let Some(member) = self.member(client) {
             member.lock().lies.happen(LIE);
+        }
+    }
+
+    /// Says once that it answers again.
+    fn note(&self, client: &Client, take: impl FnOnce(&mut Health) -> Fault) {
+        let Some(member) = self.member(client) else { return };
+        if take(&mut member.lock()).times > 0 {
+            tracing::info!(facilitator = %client.url(), "the facilitator answers again");
+        }
+    }
+
+    /// Says once that it does not answer.
+    fn fail(
+        &self,
+        client: &Client,
+        why: &dyn fmt::Display,
+        fault: impl FnOnce(&mut Health) -> &mut Fault,
+        penalty: Penalty,
+    ) {
+        let Some(member) = self.member(client) else { return };
+        let mut health = member.lock();
+        let fault = fault(&mut health);
+        fault.happen(penalty);
+        if fault.times == 1 {
+            tracing::error!(facilitator = %client.url(), %why, "the facilitator does not answer as it should");
         }
     }
 
@@ -185,7 +209,7 @@ mod tests {
         let panel = Panel::new(vec![client(first), client(second)]);
         assert_eq!(up(&panel), [first, second]);
         let preferred = panel.named(first).expect("named");
-        panel.failed(preferred, &"timed out");
+        panel.lost(preferred, &"timed out");
         assert_eq!(up(&panel), [second]);
         panel.answered(preferred);
         assert_eq!(up(&panel), [first, second]);

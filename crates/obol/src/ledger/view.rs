@@ -46,8 +46,7 @@ columns! {
         delivery: &'static str,
         /// The transaction that paid it, or that a facilitator says has; empty while none has.
         transaction: Option<String>,
-        /// How that is known: `chain` when its transfer was seen there, `claimed` when a facilitator
-        /// says so and there was no endpoint to check it by; empty while nothing has paid it.
+        /// How that is known: `chain`, or `claimed` by a facilitator and not checked; empty while none has.
         evidence: Option<&'static str>,
         /// That transaction's block.
         block: Option<u64>,

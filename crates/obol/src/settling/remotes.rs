@@ -29,7 +29,7 @@ type Tokens = HashMap<String, Zeroizing<String>>;
 pub(super) fn read(
     args: &FacilitatorsArgs,
     registry: &Arc<Registry>,
-    settle_budget: Duration,
+    answer_budget: Duration,
     faults: &mut Faults,
 ) -> Vec<Remote> {
     let mut tokens = match &args.facilitator_tokens_file {
@@ -48,7 +48,7 @@ pub(super) fn read(
             {
                 return Err(format!("{}: {url} is named twice", chain.name));
             }
-            let client = Client::new(url.clone(), token, Arc::clone(registry), settle_budget)
+            let client = Client::new(url.clone(), token, Arc::clone(registry), answer_budget)
                 .map_err(|error| format!("{url}: {error}"))?;
             match known {
                 Some(known) => known.clients.push(client),
