@@ -29,6 +29,9 @@ fn scenario(point: &str) -> Scenario {
         "ledger.fail" => Scenario::Cancelled,
         "ledger.bury" => Scenario::NonceTaken,
         "ledger.take-over" => Scenario::TakenOver,
+        "ledger.ask" | "ledger.promise" | "facilitator.settle" => Scenario::Asked,
+        "ledger.claim" => Scenario::Believed,
+        "ledger.decline" => Scenario::Declined,
         _ => Scenario::Sale,
     }
 }

@@ -1,7 +1,7 @@
 //! What happens to a sale, so that between them every stop point is reached. Each scenario holds
 //! whether or not its seller is killed on the way.
 
-use crate::world::{Plan, Purchase, World};
+use crate::world::{Plan, Purchase, Settles, World};
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{SolCall, SolStruct, sol};
 use anyhow::{Context, Result, ensure};
@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use obol_devchain::{Devchain, Mining, USDC};
 use obol_evm::{abi::Token, typed};
 use obol_ledger::State;
-use obol_tests::{Buyer, price};
+use obol_tests::{Buyer, Manner, price};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -42,13 +42,25 @@ pub(crate) enum Scenario {
     NonceTaken,
     /// The process that serves dies, and another takes over.
     TakenOver,
+    /// A facilitator settles, and the chain shows it.
+    Asked,
+    /// A facilitator settles, and nobody looks until later.
+    Believed,
+    /// A facilitator refuses at first.
+    Declined,
 }
 
 const FAST: Mining = Mining::Interval(Duration::from_millis(100));
 
 impl Scenario {
     pub(crate) const fn plan(self) -> Plan {
-        let plan = Plan { mining: FAST, depth: 2, settle_budget: 20, on_disconnect: "release" };
+        let plan = Plan {
+            mining: FAST,
+            depth: 2,
+            settle_budget: 20,
+            on_disconnect: "release",
+            settles: Settles::TheSeller,
+        };
         match self {
             Self::Sale | Self::UpstreamFails | Self::FundsGone | Self::TakenOver => plan,
             Self::OutlastsTheRequest | Self::Stuck | Self::NonceTaken => {
@@ -56,6 +68,8 @@ impl Scenario {
             }
             Self::Reorganised => Plan { depth: 40, ..plan },
             Self::Cancelled => Plan { depth: 0, ..plan },
+            Self::Asked | Self::Declined => Plan { settles: Settles::Checked, ..plan },
+            Self::Believed => Plan { settles: Settles::Believed, ..plan },
         }
     }
 
@@ -75,6 +89,9 @@ impl Scenario {
                 Self::FundsGone => funds_gone(world).await?,
                 Self::Cancelled => cancelled(world).await?,
                 Self::NonceTaken => nonce_taken(world).await?,
+                Self::Asked => sale(world, point).await?,
+                Self::Believed => believed(world).await?,
+                Self::Declined => declined(world).await?,
                 Self::TakenOver => {}
             }
         }
@@ -109,6 +126,24 @@ async fn upstream_fails(world: &mut World) -> Result<()> {
     });
     ensure!(world.obtain(&purchase).await? == 200, "not served when the upstream was back");
     fail.await?;
+    Ok(())
+}
+
+async fn believed(world: &mut World) -> Result<()> {
+    let purchase = world.purchase(0).await?;
+    ensure!(world.obtain(&purchase).await? == 200, "not served");
+    world.until("claimed", |rows| rows.iter().any(|row| row.state() == State::Claimed)).await?;
+    world.open_its_eyes().await
+}
+
+async fn declined(world: &mut World) -> Result<()> {
+    world.meddler()?.behave(Manner::refuses("insufficient_funds"));
+    let purchase = world.purchase(0).await?;
+    let first = world.send(&purchase).await?;
+    ensure!(matches!(first, Some(402) | None), "answered {first:?} after a refusal");
+    world.meddler()?.behave(Manner::Honest);
+    world.revive().await?;
+    ensure!(world.obtain(&purchase).await? == 200, "not served when the facilitator was willing");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use obol_core::{Payment, Registry};
 use obol_devchain::{AuthorizationOutcome, Devchain, Mining, Options, Tools};
 use obol_ledger::{Ledger, PaymentId, PaymentRecord, State};
-use obol_tests::{Buyer, Upstream, price, reply};
+use obol_tests::{Buyer, CounterOptions, FacilitatorServer, Manner, Meddler, Upstream, price, reply};
 use obol_wire::{PaymentHeader, Sale, header};
 use std::{
     collections::HashSet,
@@ -33,6 +33,17 @@ pub(crate) struct Plan {
     pub(crate) settle_budget: u64,
     /// `release` or `charge`.
     pub(crate) on_disconnect: &'static str,
+    pub(crate) settles: Settles,
+}
+
+/// Who settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settles {
+    TheSeller,
+    /// A facilitator, whose word the seller checks by an endpoint of its own.
+    Checked,
+    /// A facilitator, whose word is all that the seller has.
+    Believed,
 }
 
 /// A request that waits in the upstream until it is let go.
@@ -64,6 +75,7 @@ pub(crate) struct World {
     folder: TempDir,
     port: u16,
     plan: Plan,
+    facilitator: Option<(FacilitatorServer, Meddler)>,
     registry: Registry,
     http: reqwest::Client,
     process: Option<Child>,
@@ -89,11 +101,20 @@ impl World {
         })
         .await?;
         let folder = tempfile::tempdir()?;
+        let facilitator = match plan.settles {
+            Settles::TheSeller => None,
+            Settles::Checked | Settles::Believed => {
+                let facilitator = FacilitatorServer::start(&chain, CounterOptions::default()).await?;
+                let meddler = Meddler::start(facilitator.address, Manner::Honest).await?;
+                Some((facilitator, meddler))
+            }
+        };
         let world = Self {
             upstream,
             door,
             port: free_port()?,
             plan,
+            facilitator,
             registry: Registry::built_in(),
             http: reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build()?,
             process: None,
@@ -159,10 +180,8 @@ impl World {
             .arg(self.path("ledger.db"))
             .arg("--chains")
             .arg(self.path("chains.yaml"))
-            .arg("--settler-key-file")
-            .arg(self.path("settler.key"))
+            .args(self.settling())
             .args(["--listen", &format!("127.0.0.1:{}", self.port), "--admin-listen", "127.0.0.1:0"])
-            .args(["--rpc", &format!("base-sepolia={}", self.chain.url())])
             .args(["--settle-budget", &self.plan.settle_budget.to_string(), "--replace-after", "1"])
             .env("OBOL_STOP_LOG", self.path("stops"))
             .env("OBOL_STOP_AT", point.unwrap_or_default())
@@ -185,6 +204,31 @@ impl World {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         bail!("the seller is neither ready nor dead")
+    }
+
+    /// The seller's flags that say who settles.
+    fn settling(&self) -> Vec<String> {
+        let rpc = ["--rpc".to_owned(), format!("base-sepolia={}", self.chain.url())];
+        let Some((_, meddler)) = &self.facilitator else {
+            let key = self.path("settler.key").display().to_string();
+            return [rpc.to_vec(), vec!["--settler-key-file".to_owned(), key]].concat();
+        };
+        let asked = vec!["--facilitator".to_owned(), format!("base-sepolia={}", meddler.url())];
+        match self.plan.settles {
+            Settles::Believed => asked,
+            Settles::TheSeller | Settles::Checked => [asked, rpc.to_vec()].concat(),
+        }
+    }
+
+    pub(crate) fn meddler(&self) -> Result<&Meddler> {
+        self.facilitator.as_ref().map(|(_, meddler)| meddler).context("no facilitator")
+    }
+
+    /// Starts the seller anew, with an endpoint by which it can check what it was told.
+    pub(crate) async fn open_its_eyes(&mut self) -> Result<()> {
+        self.kill()?;
+        self.plan.settles = Settles::Checked;
+        self.launch(None).await
     }
 
     fn is_dead(&mut self) -> Result<bool> {
