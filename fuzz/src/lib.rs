@@ -19,6 +19,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "challenges", run: targets::wire::challenges, seeds: seeds::challenges },
     Target { name: "receipts", run: targets::wire::receipts, seeds: seeds::receipts },
     Target { name: "facilitations", run: targets::wire::facilitations, seeds: seeds::facilitations },
+    Target { name: "answers", run: targets::wire::answers, seeds: seeds::answers },
     Target { name: "paths", run: targets::routing::paths, seeds: seeds::paths },
     Target { name: "routes", run: targets::routing::routes, seeds: seeds::routes },
     Target { name: "networks", run: targets::routing::networks, seeds: seeds::networks },

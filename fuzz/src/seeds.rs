@@ -62,6 +62,25 @@ pub fn facilitations() -> Vec<Vec<u8>> {
     ]
 }
 
+/// What facilitators answer.
+pub fn answers() -> Vec<Vec<u8>> {
+    const PAYER: &str = "0x2222222222222222222222222222222222222222";
+    const HASH: &str = "0x3333333333333333333333333333333333333333333333333333333333333333";
+    let settled = format!(
+        r#"{{"success":true,"transaction":"{HASH}","network":"eip155:84532","payer":"{PAYER}","amount":"10000"}}"#
+    );
+    let pending = format!(r#"{{"success":false,"errorReason":"settlement_pending","transaction":"{HASH}"}}"#);
+    let mut seeds = lines(&[
+        r#"{"isValid":true,"payer":"0x2222222222222222222222222222222222222222"}"#,
+        r#"{"isValid":false,"invalidReason":"insufficient_funds","invalidMessage":"too\u0000 little"}"#,
+        r#"{"success":false,"errorReason":"insufficient_funds","errorMessage":"x","transaction":"","network":"base"}"#,
+        r#"{"kinds":[{"x402Version":2,"scheme":"exact","network":"eip155:84532"}],"extensions":[],"signers":{}}"#,
+        "<!doctype html>",
+    ]);
+    seeds.extend([settled.into_bytes(), pending.into_bytes()]);
+    seeds
+}
+
 pub fn paths() -> Vec<Vec<u8>> {
     lines(&[
         "/",

@@ -113,6 +113,7 @@ no_mutation_breaks! {
     a_challenge_that_is_understood_can_be_answered: "challenges",
     a_receipt_survives_being_written_again: "receipts",
     a_question_to_a_facilitator_is_about_a_known_asset_or_answered: "facilitations",
+    an_answer_of_a_facilitator_is_about_the_payment_or_none: "answers",
     a_path_is_matched_as_it_is_forwarded: "paths",
     a_request_finds_the_deepest_offer_that_owns_its_path_or_none: "routes",
     a_network_survives_being_written_again: "networks",

@@ -2,10 +2,10 @@
 
 use super::{accepts, registry};
 use alloy_primitives::{Address, B256, Bytes, U256};
-use obol_core::{Authorization, Payment, TransferMethod, WireVersion};
+use obol_core::{Authorization, ChainId, Payment, TransferMethod, WireVersion};
 use obol_wire::{
-    ChallengeTemplate, Claim, Facilitation, MAX_HEADER, Offered, Receipt, Sale, SettleReply, VerifyReply,
-    decode,
+    ChallengeTemplate, CheckAnswer, Claim, Facilitation, MAX_HEADER, Offered, Receipt, Sale, SettleAnswer,
+    SettleReply, SupportAnswer, VerifyReply, Word, decode,
 };
 
 /// A payment that is taken is for one of the requirements, carries what was signed, and is read
@@ -111,6 +111,44 @@ pub fn facilitations(data: &[u8]) {
             assert_eq!(settled["errorReason"], verified["invalidReason"]);
             assert!(settled["transaction"].is_string() && settled["network"].is_string(), "{settled}");
         }
+    }
+}
+
+/// Only what is plainly about this chain and payer says that something was settled, and no words of a
+/// facilitator are long or hold control characters.
+pub fn answers(data: &[u8]) {
+    let (chain, payer) = (ChainId::new(84532), Address::repeat_byte(0x22));
+    let shown = |word: Word| {
+        let told = word.to_string();
+        assert!(told.chars().count() <= 500 && !told.chars().any(char::is_control), "{told:?}");
+    };
+    let stated = |field: &str| {
+        let json: serde_json::Value = serde_json::from_slice(data).expect("JSON was read");
+        json[field].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    match CheckAnswer::read(data, payer) {
+        Ok(CheckAnswer::Good) => {
+            assert!(stated("payer").is_none_or(|stated| stated.parse() == Ok(payer)));
+        }
+        Ok(CheckAnswer::Refused(word)) => shown(word),
+        Err(_) => {}
+    }
+    match SettleAnswer::read(data, chain, payer, registry()) {
+        Ok(SettleAnswer::Settled(transaction)) => {
+            assert!(stated("payer").is_none_or(|stated| stated.parse() == Ok(payer)));
+            let network = stated("network").map(|network| registry().chain(&network).map(|known| known.id));
+            assert!(network.is_none_or(|network| network == Ok(chain)));
+            assert_eq!(stated("transaction").and_then(|hash| hash.parse().ok()), Some(transaction));
+        }
+        Ok(SettleAnswer::Refused(word)) => {
+            assert!(stated("transaction").is_none());
+            shown(word);
+        }
+        Ok(SettleAnswer::Pending(_)) | Err(_) => {}
+    }
+    // The chains are those of the registry, or it is no answer.
+    if let Ok(SupportAnswer { chains }) = SupportAnswer::read(data, registry()) {
+        assert!(chains.iter().all(|chain| registry().chain_by_id(*chain).is_ok()));
     }
 }
 

@@ -23,11 +23,13 @@ pub(crate) struct SettlingArgs {
     /// The ledger's file; made when it is not there. Verifiers on this machine may share it.
     #[arg(long, env = "OBOL_LEDGER", value_name = "FILE", help_heading = REQUIRED)]
     pub(crate) ledger: Option<PathBuf>,
-    /// A chain's JSON-RPC endpoint, once per chain; in the environment separated by spaces.
+    /// A chain's JSON-RPC endpoint, once per chain; in the environment separated by spaces. May be left
+    /// out for a chain with a --facilitator.
     #[arg(long, env = "OBOL_RPC", hide_env_values = true, value_name = "CHAIN=URL", value_delimiter = ' ',
           help_heading = REQUIRED)]
     pub(crate) rpc: Vec<String>,
-    /// File with the private key of the account that pays gas for settlements: hex, or a keystore.
+    /// File with the private key of the account that pays gas for settlements: hex, or a keystore. Not
+    /// needed where every chain has a --facilitator.
     #[arg(long, env = "OBOL_SETTLER_KEY_FILE", value_name = "FILE", help_heading = REQUIRED)]
     pub(crate) settler_key_file: Option<PathBuf>,
     /// File with the password of that keystore; else OBOL_SETTLER_PASSWORD.
