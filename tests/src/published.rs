@@ -58,6 +58,7 @@ pub fn client_script(packages: &Installed, script: &'static str) -> Result<Comma
         "pay-v2" => include_str!("../clients/pay-v2.mjs"),
         "sell-v1" => include_str!("../clients/sell-v1.mjs"),
         "sell-v2" => include_str!("../clients/sell-v2.mjs"),
+        "settle-v2" => include_str!("../clients/settle-v2.mjs"),
         other => bail!("no script {other}"),
     };
     let mut node = Command::new("node");

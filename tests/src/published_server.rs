@@ -1,6 +1,6 @@
 use crate::{PythonClient, client_script};
 use anyhow::{Context, Result, bail};
-use obol_devchain::Installed;
+use obol_devchain::{Devchain, Installed};
 use serde::Deserialize;
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 use tokio::{
@@ -11,8 +11,8 @@ use tokio::{
 /// Longer than any server should take to start on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A server of a published package that sells `GET /paid` for 0.01 USDC and has its payments settled
-/// by a facilitator. Dropping it kills it.
+/// A server of a published package: it sells `GET /paid` for 0.01 USDC and has its payments settled by
+/// a facilitator, or is one. Dropping it kills it.
 #[derive(Debug)]
 pub struct PublishedServer {
     pub address: SocketAddr,
@@ -34,6 +34,13 @@ impl PublishedServer {
     ) -> Result<Self> {
         let mut node = client_script(packages, script)?;
         node.arg(format!("http://{facilitator}")).arg(pay_to).args(token);
+        Self::start(node).await
+    }
+
+    /// The published facilitator, on a chain whose settler it uses.
+    pub async fn facilitator(packages: &Installed, chain: &Devchain) -> Result<Self> {
+        let mut node = client_script(packages, "settle-v2")?;
+        node.arg(chain.url()).arg(chain.settler().key.to_string());
         Self::start(node).await
     }
 

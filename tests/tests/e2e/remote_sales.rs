@@ -4,9 +4,13 @@
 use anyhow::{Result, bail};
 use futures_util::future::try_join_all;
 use hyper::StatusCode;
-use obol_core::Reason;
+use obol_core::{Reason, WireVersion};
+use obol_devchain::{Devchain, Mining, Options};
 use obol_ledger::{Delivery, State};
-use obol_tests::{AT, Answered, Customer, Manner, RemoteShop, fetch, fetch_after, get, paid, until};
+use obol_tests::{
+    AT, Answered, Buyer, Customer, Manner, Others, PublishedServer, RemoteShop, Shop, ShopOptions, Upstream,
+    fetch, fetch_after, get, npm_clients, paid, until,
+};
 use obol_wire::Receipt;
 
 fn transaction(customer: &Customer, answered: &Answered) -> Result<alloy_primitives::B256> {
@@ -152,6 +156,24 @@ async fn the_second_facilitator_is_asked_when_the_first_does_not_answer_and_neve
     assert_eq!(remote.transfers().await?.last(), Some(&told));
     assert!(second.asked().iter().all(|body| !body.contains(&nonce)));
     remote.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_published_facilitator_settles_for_buyers_of_both_versions() -> Result<()> {
+    let Some(packages) = npm_clients().await? else { return Ok(()) };
+    let chain = Devchain::start(Options { mining: Mining::Automine, ..Options::default() }).await?;
+    let published = PublishedServer::facilitator(&packages, &chain).await?;
+    let others = Others { urls: vec![format!("http://{}", published.address)], sees: true };
+    let shop = Shop::open_on(chain, ShopOptions { others: Some(others), ..ShopOptions::default() }).await?;
+    let upstream = Upstream::hello().await?;
+    shop.sell(AT, &upstream)?;
+    for (number, version) in [WireVersion::V2, WireVersion::V1].into_iter().enumerate() {
+        let customer = Customer::new(Buyer::of(shop.chain.buyers()[number]), shop.address, version);
+        transaction(&customer, &customer.buy(AT).await?)?;
+    }
+    let earned = shop.ledger.earnings().await?;
+    assert_eq!((earned[0].payments, earned[0].claimed_payments), (2, 0));
+    shop.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
