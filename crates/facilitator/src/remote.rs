@@ -57,11 +57,11 @@ const PAGE: u32 = 256;
 /// Nobody signs here: the lease is only for one process to ask.
 const NOBODY: Address = Address::ZERO;
 
-/// When a question that is open is put again.
+/// What a question that is open waits for.
 #[derive(Clone, Copy, Debug)]
-enum Turn {
-    Out { tries: u32 },
-    At { when: Instant, tries: u32 },
+enum Wait {
+    Answer { tries: u32 },
+    Until { when: Instant, tries: u32 },
 }
 
 struct Remote {
@@ -70,7 +70,7 @@ struct Remote {
     leads: watch::Sender<bool>,
     state: watch::Sender<SettlerState>,
     out: JoinSet<(PaymentId, Result<After, TickError>)>,
-    turns: HashMap<PaymentId, Turn>,
+    waits: HashMap<PaymentId, Wait>,
     survey_at: Instant,
     audit_at: Instant,
     failing: bool,
@@ -99,7 +99,7 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
         leads,
         state,
         out: JoinSet::new(),
-        turns: HashMap::new(),
+        waits: HashMap::new(),
         survey_at: now,
         audit_at: now,
         failing: false,
@@ -182,16 +182,16 @@ impl Remote {
         F: Future<Output = Result<After, TickError>> + Send + 'static,
     {
         let id = question.record.id;
-        let tries = match self.turns.get(&id) {
-            Some(Turn::Out { .. }) => return,
-            Some(Turn::At { when, .. }) if *when > Instant::now() => return,
-            Some(Turn::At { tries, .. }) => *tries,
+        let tries = match self.waits.get(&id) {
+            Some(Wait::Answer { .. }) => return,
+            Some(Wait::Until { when, .. }) if *when > Instant::now() => return,
+            Some(Wait::Until { tries, .. }) => *tries,
             None => 0,
         };
         if self.out.len() >= AT_ONCE {
             return;
         }
-        self.turns.insert(id, Turn::Out { tries: tries + 1 });
+        self.waits.insert(id, Wait::Answer { tries: tries + 1 });
         let put = put(Arc::new(self.asker.clone()), question);
         self.out.spawn(async move { (id, put.await) });
     }
@@ -201,13 +201,13 @@ impl Remote {
             Ok(ended) => ended,
             Err(error) => {
                 tracing::error!(chain = %self.asker.chain.id, %error, "a question died");
-                self.turns.retain(|_, turn| matches!(turn, Turn::At { .. }));
+                self.waits.retain(|_, wait| matches!(wait, Wait::Until { .. }));
                 return;
             }
         };
         match ended {
             Ok(After::Ended) => {
-                self.turns.remove(&id);
+                self.waits.remove(&id);
                 return;
             }
             Ok(After::Again) => {}
@@ -215,10 +215,10 @@ impl Remote {
                 tracing::debug!(chain = %self.asker.chain.id, payment = id.0, %error, "a question waits");
             }
         }
-        let Some(Turn::Out { tries }) = self.turns.get(&id).copied() else { return };
+        let Some(Wait::Answer { tries }) = self.waits.get(&id).copied() else { return };
         let (first, longest) = PAUSES;
         let pause = first.saturating_mul(2u32.saturating_pow(tries.saturating_sub(1))).min(longest);
-        self.turns.insert(id, Turn::At { when: Instant::now() + pause, tries });
+        self.waits.insert(id, Wait::Until { when: Instant::now() + pause, tries });
     }
 
     /// Holds against the chain what was only said, now that there is an endpoint.

@@ -248,6 +248,7 @@ fn retry(
     match retried {
         Ok(record) => {
             txn.own(record.id)?;
+            txn.note_question(record.id, new)?;
             Ok(Reservation::Granted(Held::new(record.id, record.reservation())))
         }
         Err(_) => refuse(Reason::InFlight, "another request holds this payment"),

@@ -360,4 +360,28 @@ mod tests {
         let keys: i64 = db.query_row("PRAGMA foreign_keys", [], |row| row.get(0)).expect("read");
         assert_eq!((synchronous, keys), (2, 1));
     }
+
+    #[test]
+    fn a_ledger_of_an_earlier_schema_keeps_its_payments() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.db");
+        let db = Connection::open(&path).expect("a database");
+        db.execute_batch(FIRST).expect("the first schema");
+        db.execute(
+            "INSERT INTO payments (chain, asset, method, payer, nonce, payee, amount, call, valid_before, \
+             offer_namespace, offer_name, state, revision, reservation, delivery, fingerprint, client, \
+             held_until, owner, verified_block, created_at, changed_at) \
+             VALUES (1, x'', 0, x'', x'', x'', x'', x'', 1, 'a', 'b', 5, 1, 1, 0, x'', x'', 0, 1, 1, 1, 1)",
+            [],
+        )
+        .expect("a payment");
+        db.pragma_update(None, "user_version", 1).expect("its version");
+        drop(db);
+        let db = open(&Place::File(&path)).expect("brought up to date");
+        assert_eq!(version(&db).expect("a version"), known());
+        let sql = concat!("SELECT count(*), count(claim) FROM payments WHERE payer = x'' AND ", entitled!());
+        let found: (i64, i64) =
+            db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("the payment");
+        assert_eq!(found, (1, 0));
+    }
 }

@@ -206,12 +206,21 @@ impl<'a> Txn<'a> {
             ],
         )?;
         let id = PaymentId(self.last_insert());
-        if let Some(body) = &new.question {
-            self.execute("INSERT INTO questions (payment, body) VALUES (?1, ?2)", params![id.0, &body[..]])?;
-        }
+        self.note_question(id, new)?;
         self.note_payee((key.chain, key.asset, new.payee), new.verified_block)?;
         self.event(id, 1, None, state, Delivery::None, why)?;
         Ok((id, reservation))
+    }
+
+    /// What a facilitator is to be asked, unless that is stored: it was put, perhaps.
+    pub(crate) fn note_question(&self, id: PaymentId, new: &NewPayment) -> Result<(), LedgerError> {
+        if let Some(body) = &new.question {
+            self.execute(
+                "INSERT INTO questions (payment, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                params![id.0, &body[..]],
+            )?;
+        }
+        Ok(())
     }
 
     /// Where a search for transfers to the payee has to begin. An offer has few payees, and each

@@ -61,9 +61,13 @@ const REFUSED: Duration = Duration::from_secs(15);
 const GLANCE: Duration = Duration::from_millis(20);
 
 impl Asker {
-    /// Puts a question for the first time, to whom it may be put.
+    /// Puts the question of a due payment, to whom it may be put.
     pub(super) async fn first(self: Arc<Self>, question: Question) -> Result<After, TickError> {
         let pinned = question.facilitator.as_deref();
+        // It was refused, or its block is gone: it may be over.
+        if pinned.is_some() && self.is_resolved(&question.record).await? == Resolved::Ended {
+            return Ok(After::Ended);
+        }
         let client = match pinned {
             Some(url) => self.panel.named(url),
             None => self.panel.up().next().or_else(|| self.panel.clients().next()),

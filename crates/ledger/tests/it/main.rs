@@ -1,5 +1,6 @@
 //! The ledger's edges: files that are no ledgers, disks that fail, several handles on one file.
 
+mod asking;
 mod batches;
 mod clocks;
 mod disk;
