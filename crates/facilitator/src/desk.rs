@@ -207,9 +207,7 @@ impl Desk {
         }
         let state = *self.state.borrow();
         match &self.way {
-            Way::Panel(panel) if state.blocks().is_none() && panel.up().next().is_none() => {
-                SettlerState::FacilitatorDown
-            }
+            Way::Panel(panel) if state.blocks().is_none() && !panel.is_up() => SettlerState::FacilitatorDown,
             Way::Panel(_) | Way::Settler(_) => state,
         }
     }

@@ -70,7 +70,7 @@ impl Asker {
         }
         let client = match pinned {
             Some(url) => self.panel.named(url),
-            None => self.panel.up().next().or_else(|| self.panel.clients().next()),
+            None => self.panel.chosen(),
         };
         let Some(client) = client else { return Ok(After::Again) };
         match self.ledger.ask(question.record.id, client.url().to_string()).await? {

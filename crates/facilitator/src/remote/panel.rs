@@ -59,6 +59,12 @@ impl Fault {
         self.until = Some(Instant::now() + penalty.after(self.times));
     }
 
+    fn try_again(&mut self, penalty: Penalty) {
+        if self.times > 0 {
+            self.until = Some(Instant::now() + penalty.after(self.times));
+        }
+    }
+
     fn is_over(self) -> bool {
         self.until.is_none_or(|until| until <= Instant::now())
     }
@@ -67,6 +73,30 @@ impl Fault {
 impl Penalty {
     fn after(self, failures: u32) -> Duration {
         self.first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(self.most)
+    }
+}
+
+impl Health {
+    fn is_up(&self) -> bool {
+        [self.silence, self.lost, self.lies].into_iter().all(Fault::is_over)
+    }
+
+    /// After a pause one question tries; the others have somebody else until it is answered.
+    fn try_to_check(&mut self) -> bool {
+        let up = self.is_up();
+        if up {
+            self.silence.try_again(SILENCE);
+        }
+        up
+    }
+
+    fn try_to_settle(&mut self) -> bool {
+        let up = self.is_up();
+        if up {
+            self.lost.try_again(LOST);
+            self.lies.try_again(LIE);
+        }
+        up
     }
 }
 
@@ -84,13 +114,15 @@ impl Panel {
         self.clients().find(|client| client.url().as_str() == url)
     }
 
-    /// Those that may be asked, the preferred first.
-    pub(crate) fn up(&self) -> impl Iterator<Item = &Client> {
-        let up = self.members.iter().filter(|member| {
-            let health = *member.lock();
-            [health.silence, health.lost, health.lies].into_iter().all(Fault::is_over)
-        });
-        up.map(|member| &member.client)
+    /// Whether any may be asked.
+    pub(crate) fn is_up(&self) -> bool {
+        self.members.iter().any(|member| member.lock().is_up())
+    }
+
+    /// Who is to settle: the preferred one of those that may be asked, or of all when none may.
+    pub(super) fn chosen(&self) -> Option<&Client> {
+        let up = self.members.iter().find(|member| member.lock().try_to_settle());
+        up.or_else(|| self.members.first()).map(|member| &member.client)
     }
 
     /// Whether the payment in `question` is good, by the first facilitator that answers.
@@ -100,7 +132,8 @@ impl Panel {
         payer: Address,
         signed: Signed,
     ) -> Result<(), Refusal> {
-        for client in self.up() {
+        for member in self.members.iter().filter(|member| member.lock().try_to_check()) {
+            let client = &member.client;
             match client.verify(question, payer).await {
                 Ok(answer) => {
                     self.note(client, |health| std::mem::take(&mut health.silence));
@@ -199,20 +232,37 @@ mod tests {
         Client::new(url, None, Arc::new(Registry::built_in()), Duration::from_secs(1)).expect("a client")
     }
 
-    fn up(panel: &Panel) -> Vec<&str> {
-        panel.up().map(|client| client.url().as_str()).collect()
+    fn health(panel: &Panel, at: usize) -> std::sync::MutexGuard<'_, Health> {
+        panel.members[at].lock()
+    }
+
+    fn chosen(panel: &Panel) -> &str {
+        panel.chosen().expect("one").url().as_str()
     }
 
     #[test]
     fn the_preferred_facilitator_is_asked_first_and_one_that_fails_is_left_alone_for_a_while() {
         let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
         let panel = Panel::new(vec![client(first), client(second)]);
-        assert_eq!(up(&panel), [first, second]);
+        assert_eq!((chosen(&panel), health(&panel, 0).try_to_check()), (first, true));
         let preferred = panel.named(first).expect("named");
         panel.lost(preferred, &"timed out");
-        assert_eq!(up(&panel), [second]);
+        assert_eq!((chosen(&panel), health(&panel, 0).try_to_check()), (second, false));
         panel.answered(preferred);
-        assert_eq!(up(&panel), [first, second]);
+        assert_eq!(chosen(&panel), first);
+    }
+
+    #[test]
+    fn after_a_pause_one_question_tries_and_the_others_go_elsewhere() {
+        let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
+        let panel = Panel::new(vec![client(first), client(second)]);
+        let over = Fault { times: 1, until: Some(Instant::now()) };
+        health(&panel, 0).lost = over;
+        assert_eq!([chosen(&panel), chosen(&panel)], [first, second]);
+        *health(&panel, 0) = Health { silence: over, ..Health::default() };
+        assert_eq!([(); 2].map(|()| health(&panel, 0).try_to_check()), [true, false]);
+        panel.note(panel.named(first).expect("named"), |health| std::mem::take(&mut health.silence));
+        assert_eq!([(); 2].map(|()| health(&panel, 0).try_to_check()), [true, true]);
     }
 
     #[test]
@@ -221,9 +271,9 @@ mod tests {
         let only = panel.clients().next().expect("one");
         panel.lied(only);
         panel.answered(only);
-        assert!(up(&panel).is_empty());
+        assert!(!panel.is_up());
         panel.proved(only);
-        assert_eq!(up(&panel).len(), 1);
+        assert!(panel.is_up());
     }
 
     #[test]
