@@ -1,5 +1,5 @@
-//! Offers as operators write them: `ServiceOffer` documents, and the watched folder that they
-//! lie in.
+//! Offers as operators write them: `ServiceOffer` documents in a watched folder, and a file of static
+//! routes.
 
 mod address;
 mod asset;
@@ -11,13 +11,16 @@ mod events;
 mod fault;
 mod file;
 mod folder;
+mod given;
 mod listing;
 pub mod manifest;
 mod names;
 mod node;
 mod offer;
 mod payment;
+mod pricing;
 mod read;
+mod sources;
 mod suggest;
 mod upstream;
 mod watch;
@@ -25,5 +28,7 @@ mod watch;
 pub use document::parse;
 pub use edit::{EditError, Removed, remove, set_paused};
 pub use fault::Fault;
-pub use folder::{Folder, Found, Limits, Loaded};
+pub use folder::{Found, Limits, Loaded};
+pub use pricing::Pricing;
+pub use sources::{Sources, Written};
 pub use watch::{Closed, Watch};

@@ -2,7 +2,7 @@
 
 use crate::{endpoint::Endpoint, exit::Failure};
 use alloy_primitives::Address;
-use obol_api::{Fault, Folder};
+use obol_api::{Fault, Sources};
 use obol_core::{Asset, ChainId, Offer, Registry};
 use obol_evm::{check_asset, check_chain};
 use obol_facilitator::{ChainSetup, Facilitator, Timing};
@@ -24,6 +24,7 @@ pub(crate) struct Setup {
     pub(crate) chains: Vec<ChainSetup>,
     pub(crate) ledger: Ledger,
     pub(crate) offers: PathBuf,
+    pub(crate) pricing: Option<PathBuf>,
     pub(crate) listener: TcpListener,
     pub(crate) admin: TcpListener,
     pub(crate) trusted: TrustedProxies,
@@ -63,8 +64,13 @@ impl Seller {
             max_sales: setup.max_sales,
         })
         .map_err(|error| Failure::failed(format!("cannot read this machine's certificates: {error}")))?;
-        let folder = Folder::watch(&setup.offers, Arc::clone(&setup.registry), limits)
-            .map_err(|error| Failure::config(format!("--offers: {error}")))?;
+        let sources = Sources {
+            offers: setup.offers.clone(),
+            pricing: setup.pricing,
+            registry: Arc::clone(&setup.registry),
+            limits,
+        };
+        let watch = sources.watch().map_err(|error| Failure::config(format!("--offers: {error}")))?;
         let (stop_selling, stopped) = watch::channel(false);
         let selling = tokio::spawn(serve_gate(gate.clone(), setup.listener, setup.limits, stopped));
         let (stop_admin, stopped) = watch::channel(false);
@@ -72,7 +78,7 @@ impl Seller {
         let endpoints = setup.endpoints;
         let registry = setup.registry;
         tokio::spawn(check_chains(endpoints.clone()));
-        tokio::spawn(publish(folder, setup.offers, catalog, registry, endpoints));
+        tokio::spawn(publish(watch, setup.offers, catalog, registry, endpoints));
         Ok(Self { gate, selling, stop_selling, admin, stop_admin, facilitator })
     }
 
@@ -119,9 +125,9 @@ async fn tell_unattended(ledger: Ledger, settlers: Vec<obol_ledger::Settler>) {
     }
 }
 
-/// Publishes each load of the folder for as long as the folder is watched.
+/// Publishes each load of what is written for as long as it is watched.
 async fn publish(
-    mut folder: obol_api::Watch,
+    mut written: obol_api::Watch,
     path: PathBuf,
     catalog: Arc<Catalog>,
     registry: Arc<Registry>,
@@ -129,10 +135,11 @@ async fn publish(
 ) {
     let served: HashSet<ChainId> = endpoints.iter().map(|endpoint| endpoint.chain.id).collect();
     let mut known_faults: HashSet<String> = HashSet::new();
+    let mut known_notes: HashSet<String> = HashSet::new();
     let mut known_assets: HashSet<Arc<Asset>> = HashSet::new();
     let mut sells = true;
     loop {
-        let loaded = folder.loaded();
+        let loaded = written.loaded();
         let (offers, unreached) = sellable(&loaded.offers, &served);
         let conflicts = catalog.publish(&offers, &registry);
         let faults = loaded.faults.iter().map(Fault::to_string);
@@ -140,6 +147,12 @@ async fn publish(
             faults.chain(unreached).chain(conflicts.iter().map(ToString::to_string)).collect();
         // Each once, not at every reload.
         faults.difference(&known_faults).for_each(|fault| tracing::error!("{fault}"));
+        for note in loaded.notes.iter().map(Fault::to_string) {
+            if !known_notes.contains(&note) {
+                tracing::warn!("{note}");
+                known_notes.insert(note);
+            }
+        }
         let asked =
             offers.iter().flat_map(|offer| &offer.accepts).map(|required| Arc::clone(&required.asset));
         let new: Vec<_> = asked.filter(|asset| known_assets.insert(Arc::clone(asset))).collect();
@@ -150,7 +163,7 @@ async fn publish(
             tracing::warn!("{}", nothing_sold(&path, faults.len()));
         }
         known_faults = faults;
-        if folder.changed().await.is_err() {
+        if written.changed().await.is_err() {
             return;
         }
     }

@@ -38,6 +38,7 @@ pub(crate) async fn run(args: VerifierArgs, logging: Logging, faults: Faults) ->
         chains: settling.setups(),
         ledger,
         offers: settings.offers,
+        pricing: settings.pricing,
         listener,
         admin,
         trusted: TrustedProxies::new(settings.trusted),

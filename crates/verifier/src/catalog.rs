@@ -14,7 +14,7 @@ pub(crate) struct Listed {
     pub(crate) challenges: Challenges,
     /// Of its upstream; outlives a load.
     pub(crate) upstream: Arc<Trouble>,
-    /// Segments of the offer's path, which the upstream does not see.
+    /// Segments of a client's path that the upstream does not see.
     pub(crate) segments: usize,
 }
 
@@ -61,7 +61,7 @@ impl Catalog {
                     ChallengeTemplate::new(&offer.accepts, registry, &offer.description),
                     Menu::new(Arc::clone(offer), registry),
                 ),
-                segments: offer.path.split('/').filter(|segment| !segment.is_empty()).count(),
+                segments: offer.upstream.strip.split('/').filter(|segment| !segment.is_empty()).count(),
                 offer: Arc::clone(offer),
                 upstream: known.get(&offer.id).map_or_else(Arc::default, |trouble| Arc::clone(trouble)),
             }))

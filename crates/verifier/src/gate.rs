@@ -15,7 +15,7 @@ use crate::{
     receipts::{self, Receipts},
     sale::Sale,
     trust::{Outside, TrustedProxies},
-    upstream::{UpstreamClient, is_sold},
+    upstream::{self, UpstreamClient, is_sold},
 };
 use futures_util::{
     FutureExt,
@@ -174,6 +174,9 @@ impl Gate {
             Ok(listed) => listed,
             Err(refusal) => return drained(request, refuse_at(door, &refusal, WireVersion::V2)),
         };
+        if door == Door::Gate && listed.offer.upstream.base.is_none() {
+            return drained(request, refuse_at(door, &upstream::NOT_HERE, WireVersion::V2));
+        }
         // A proxy would pass leave for the question on as leave for the request.
         if door == Door::Gate
             && let Some(answer) = cors::preflight(request.method(), request.headers())

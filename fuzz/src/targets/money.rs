@@ -86,8 +86,9 @@ pub fn manifests(data: &[u8]) {
     let mut names = HashSet::new();
     for offer in &loaded.offers {
         assert!(names.insert(&offer.id), "{} twice", offer.id);
-        assert!(offer.path.starts_with('/') && !offer.accepts.is_empty(), "{offer:?}");
-        assert!(offer.upstream.base.starts_with("http://") || offer.upstream.base.starts_with("https://"));
+        assert!(offer.path.as_str().starts_with('/') && !offer.accepts.is_empty(), "{offer:?}");
+        let base = offer.upstream.base.as_deref().unwrap_or_default();
+        assert!(base.starts_with("http://") || base.starts_with("https://"), "{offer:?}");
         for requirement in &offer.accepts {
             assert!(!requirement.amount.is_zero() && !requirement.pay_to.is_zero(), "{requirement:?}");
             let least = offer.upstream.header_timeout + limits.settle_and_skew;

@@ -1,6 +1,6 @@
 //! What decides which offer a request is for, and whom its headers come from.
 
-use obol_core::{Charge, Disconnect, MAX_DEPTH, Offer, OfferId, RequestPath, Routes, Upstream};
+use obol_core::{Charge, Disconnect, MAX_DEPTH, Offer, OfferId, Pattern, RequestPath, Routes, Upstream};
 use obol_verifier::Network;
 use std::{sync::Arc, time::Duration};
 
@@ -60,7 +60,7 @@ pub fn routes(data: &[u8]) {
         if host.is_none() || host == Some(HOST) {
             let expected = candidates.into_iter().flatten().next();
             let expected = expected.filter(|offer| owns(offer, path.decoded()));
-            let depth = |offer: &&Arc<Offer>| offer.path.trim_end_matches('/').len();
+            let depth = |offer: &&Arc<Offer>| offer.path.as_str().trim_end_matches('/').len();
             let expected = expected.filter(|offer| to_others.as_ref().map(depth) == Some(depth(offer)));
             assert_eq!(found.map(|offer| &offer.id), expected.map(|offer| &offer.id), "{host:?}");
         }
@@ -86,9 +86,10 @@ fn offer((index, path): (usize, &str)) -> Arc<Offer> {
         id: OfferId { namespace: "fuzz".to_owned(), name: index.to_string() },
         description: String::new(),
         host: (index % 2 == 1).then(|| HOST.to_owned()),
-        path: path.to_owned(),
+        path: Pattern::Below(path.to_owned()),
         upstream: Upstream {
-            base: "http://127.0.0.1:1".to_owned(),
+            base: None,
+            strip: String::new(),
             authorization: None,
             header_timeout: Duration::from_secs(1),
         },
@@ -96,21 +97,29 @@ fn offer((index, path): (usize, &str)) -> Arc<Offer> {
         charge: Charge::BeforeBody,
         on_disconnect: Disconnect::Release,
         paused: false,
+        sunset: None,
     })
 }
 
 fn owns(offer: &Offer, path: &str) -> bool {
-    path.strip_prefix(offer.path.trim_end_matches('/'))
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    is_at_or_below(offer.path.as_str(), path)
+}
+
+fn is_at_or_below(sold: &str, path: &str) -> bool {
+    path.strip_prefix(sold.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn deepest<'a>(served: &[&'a Arc<Offer>], host: Option<&str>, path: &str) -> Option<&'a Arc<Offer>> {
     let folded = path.to_ascii_lowercase();
     let at_prefix = |offer: &&&Arc<Offer>| {
-        let lower = Offer { path: offer.path.to_ascii_lowercase(), ..offer.as_ref().clone() };
-        offer.host.as_deref() == host && owns(&lower, &folded)
+        let lower = offer.path.as_str().to_ascii_lowercase();
+        offer.host.as_deref() == host && is_at_or_below(&lower, &folded)
     };
-    served.iter().filter(at_prefix).max_by_key(|offer| offer.path.trim_end_matches('/').len()).copied()
+    served
+        .iter()
+        .filter(at_prefix)
+        .max_by_key(|offer| offer.path.as_str().trim_end_matches('/').len())
+        .copied()
 }
 
 /// A network that is read is read the same again when it is written anew.

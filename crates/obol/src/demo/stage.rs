@@ -83,6 +83,7 @@ impl Stage {
             }],
             ledger: ledger.clone(),
             offers: offers.clone(),
+            pricing: None,
             listener,
             admin: bind("admin", ANY_PORT).await?,
             trusted: TrustedProxies::default(),

@@ -23,6 +23,9 @@ pub(super) struct FolderArgs {
     /// Folder of ServiceOffer files, which the verifier watches.
     #[arg(long, env = "OBOL_OFFERS", value_name = "DIR")]
     pub(super) offers: PathBuf,
+    /// File of static routes (pricing.yaml) that the verifier sells beside the folder.
+    #[arg(long, env = "OBOL_PRICING", value_name = "FILE")]
+    pub(super) pricing: Option<PathBuf>,
     #[command(flatten)]
     pub(super) known: ChainsFileArgs,
 }

@@ -2,7 +2,7 @@
 
 use super::args::FolderArgs;
 use crate::exit::Failure;
-use obol_api::{Fault, Folder, Found, Limits};
+use obol_api::{Fault, Found, Limits, Sources, Written};
 use obol_core::{Conflict, OfferId, Registry, Routes};
 use obol_facilitator::Timing;
 use std::{
@@ -21,6 +21,7 @@ pub(super) struct Offers {
     pub(super) limits: Limits,
     pub(super) found: Vec<Found>,
     pub(super) faults: Vec<Fault>,
+    pub(super) notes: Vec<Fault>,
 }
 
 impl Offers {
@@ -39,14 +40,16 @@ impl Offers {
         let registry = Arc::new(args.known.registry()?);
         let limits = Limits { settle_and_skew, payees: None };
         let folder = args.offers.clone();
-        let (found, faults) =
-            Folder::read(&folder, Arc::clone(&registry), limits.clone()).map_err(|error| {
-                Failure::config(format!(
-                    "--offers: the folder {} cannot be listed: {error}",
-                    folder.display()
-                ))
-            })?;
-        Ok(Self { folder, registry, limits, found, faults })
+        let sources = Sources {
+            offers: folder.clone(),
+            pricing: args.pricing.clone(),
+            registry: Arc::clone(&registry),
+            limits: limits.clone(),
+        };
+        let Written { found, faults, notes } = sources.read().map_err(|error| {
+            Failure::config(format!("--offers: the folder {} cannot be listed: {error}", folder.display()))
+        })?;
+        Ok(Self { folder, registry, limits, found, faults, notes })
     }
 
     /// The offer that is meant by `<name>` or `<namespace>/<name>`.

@@ -10,7 +10,7 @@ use crate::{
     output::{self, Output, Table},
 };
 use obol_api::Found;
-use obol_core::{Offer, Registry};
+use obol_core::{Offer, Pattern, Registry};
 use obol_ledger::Ledger;
 use serde_json::{Value, json};
 
@@ -25,7 +25,8 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
     match output {
         Output::Json => {
             let listed: Vec<_> = offers.found.iter().map(|found| view(found, &offers.registry)).collect();
-            output::print(&format!("{}\n", json!({"offers": listed, "faults": wrong})));
+            let notes: Vec<_> = offers.notes.iter().map(ToString::to_string).collect();
+            output::print(&format!("{}\n", json!({"offers": listed, "faults": wrong, "notes": notes})));
         }
         Output::Table => {
             let mut table = Table::new(["OFFER", "STATE", "PRICE", "SOLD AT", "UPSTREAM", "FILE"]);
@@ -36,7 +37,7 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
                     state(offer).to_owned(),
                     prices(offer, &offers.registry),
                     at(offer),
-                    offer.upstream.base.clone(),
+                    upstream(offer).to_owned(),
                     found.file.display().to_string(),
                 ]);
             }
@@ -44,6 +45,10 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
             if !wrong.is_empty() {
                 output::print("\nNot sold as written:\n");
                 wrong.iter().for_each(|fault| output::print(&format!("  {fault}\n")));
+            }
+            if !offers.notes.is_empty() {
+                output::print("\nRead and not used:\n");
+                offers.notes.iter().for_each(|note| output::print(&format!("  {note}\n")));
             }
         }
     }
@@ -86,7 +91,7 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
                 state(offer),
                 prices(offer, &offers.registry),
                 at(offer),
-                offer.upstream.base,
+                upstream(offer),
                 found.file.display(),
                 found.line
             );
@@ -128,13 +133,26 @@ fn view(found: &Found, registry: &Registry) -> Value {
         .collect();
     json!({
         "namespace": offer.id.namespace, "name": offer.id.name, "state": state(offer), "host": offer.host,
-        "path": offer.path, "upstream": offer.upstream.base, "description": offer.description,
+        "path": offer.path.as_str(), "matches": matches(offer), "upstream": offer.upstream.base, "description": offer.description,
         "accepts": accepts, "file": found.file, "line": found.line,
     })
 }
 
 const fn state(offer: &Offer) -> &'static str {
     if offer.paused { "paused" } else { "selling" }
+}
+
+/// What of its path an offer is sold at.
+const fn matches(offer: &Offer) -> &'static str {
+    match offer.path {
+        Pattern::Below(_) => "below",
+        Pattern::Exact(_) => "exact",
+        Pattern::Glob(_) => "pattern",
+    }
+}
+
+fn upstream(offer: &Offer) -> &str {
+    offer.upstream.base.as_deref().unwrap_or("none: for proxies that ask at /verify")
 }
 
 fn at(offer: &Offer) -> String {
