@@ -55,6 +55,8 @@ record! {
         payments: Vec<Located<PaymentSpec>> = "payments",
         charge: ChargeSpec = "charge",
         on_disconnect: OnDisconnect = "onDisconnect",
+        drain_at: String = "drainAt",
+        drain_grace_period: String = "drainGracePeriod",
     }
 
     pub Agent {

@@ -1,5 +1,5 @@
 use crate::{
-    charge,
+    charge, drain,
     fault::Faults,
     folder::Limits,
     manifest::{Entry, Located, Metadata, ServiceOffer, Spec},
@@ -41,6 +41,7 @@ pub(crate) fn make(
     let description = description(&spec.value, faults);
     let accepts = payment::make_all(spec, upstream.as_ref(), terms, faults);
     let charge = charge::make(&spec.value.charge, accepts.as_deref(), faults);
+    let sunset = drain::sunset(&spec.value, faults);
     let path = path?;
     let strip = path.trim_end_matches('/').to_owned();
     Some(Offer {
@@ -53,7 +54,7 @@ pub(crate) fn make(
         charge: charge?,
         on_disconnect: on_disconnect(&spec.value),
         paused: paused?,
-        sunset: None,
+        sunset: sunset?,
     })
 }
 

@@ -58,7 +58,19 @@ pub(super) enum SellCommand {
         #[arg(value_name = "OFFER")]
         name: String,
     },
-    /// Sells on.
+    /// Ends an offer in a while: until then it is sold on, and buyers are told when it ends.
+    #[command(after_help = "Example:\n  obol sell drain hello --offers offers --grace 30m")]
+    Drain {
+        #[command(flatten)]
+        folder: FolderArgs,
+        /// The offer: its name, or `namespace/name`.
+        #[arg(value_name = "OFFER")]
+        name: String,
+        /// For how long it is sold on, such as 1h, 90s or 0s.
+        #[arg(long, default_value = "1h", value_name = "DURATION")]
+        grace: String,
+    },
+    /// Sells on, after a pause or while it drains, and again when it has.
     #[command(after_help = "Example:\n  obol sell resume hello --offers offers")]
     Resume {
         #[command(flatten)]

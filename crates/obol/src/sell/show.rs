@@ -13,6 +13,7 @@ use obol_api::Found;
 use obol_core::{Offer, Pattern, Registry};
 use obol_ledger::Ledger;
 use serde_json::{Value, json};
+use std::{fmt, time::SystemTime};
 
 pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
     let offers = Offers::read(folder)?;
@@ -34,7 +35,7 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
                 let offer = &found.offer;
                 table.row([
                     offer.id.to_string(),
-                    state(offer).to_owned(),
+                    Standing::of(offer).to_string(),
                     prices(offer, &offers.registry),
                     at(offer),
                     upstream(offer).to_owned(),
@@ -88,7 +89,7 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
             let offer = &found.offer;
             let mut text = format!(
                 "{id}  {}\n  price     {}\n  sold at   {}\n  upstream  {}\n  written   {}:{}\n",
-                state(offer),
+                Standing::of(offer),
                 prices(offer, &offers.registry),
                 at(offer),
                 upstream(offer),
@@ -132,14 +133,51 @@ fn view(found: &Found, registry: &Registry) -> Value {
         })
         .collect();
     json!({
-        "namespace": offer.id.namespace, "name": offer.id.name, "state": state(offer), "host": offer.host,
+        "namespace": offer.id.namespace, "name": offer.id.name, "state": Standing::of(offer).word(),
+        "sunset": offer.sunset.map(output::moment), "host": offer.host,
         "path": offer.path.as_str(), "matches": matches(offer), "upstream": offer.upstream.base, "description": offer.description,
         "accepts": accepts, "file": found.file, "line": found.line,
     })
 }
 
-const fn state(offer: &Offer) -> &'static str {
-    if offer.paused { "paused" } else { "selling" }
+/// How an offer is sold now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Selling,
+    Paused,
+    DrainingUntil(SystemTime),
+    Drained,
+}
+
+impl Standing {
+    fn of(offer: &Offer) -> Self {
+        match offer.sunset {
+            _ if offer.paused => Self::Paused,
+            None => Self::Selling,
+            Some(_) if offer.is_drained(SystemTime::now()) => Self::Drained,
+            Some(sunset) => Self::DrainingUntil(sunset),
+        }
+    }
+
+    /// In one word.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Selling => "selling",
+            Self::Paused => "paused",
+            Self::DrainingUntil(_) => "draining",
+            Self::Drained => "drained",
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())?;
+        match self {
+            Self::DrainingUntil(sunset) => write!(f, " until {}", output::moment(*sunset)),
+            Self::Selling | Self::Paused | Self::Drained => Ok(()),
+        }
+    }
 }
 
 /// What of its path an offer is sold at.
