@@ -32,6 +32,6 @@ pub use drain::{DEFAULT_GRACE, GraceError, parse_grace};
 pub use edit::{Drain, EditError, Removed, remove, set_drain, set_paused};
 pub use fault::Fault;
 pub use folder::{Found, Limits, Loaded};
-pub use pricing::Pricing;
+pub use pricing::{Pricing, PricingError, PricingField, set_pricing};
 pub use sources::{Sources, Written};
 pub use watch::{Closed, Watch};

@@ -87,7 +87,8 @@ impl<'a> Lines<'a> {
         Some(format!("{}{}{}", &self.text[..start], change(line)?, &self.text[start + line.len()..]))
     }
 
-    fn insert_line(&self, before: u32, line: &str) -> Option<String> {
+    /// Puts a line of its own before this one.
+    pub(crate) fn insert_line(&self, before: u32, line: &str) -> Option<String> {
         let start = self.start(before)?;
         let (head, rest) = self.text.split_at(start);
         let ends = if head.is_empty() || head.ends_with('\n') { "" } else { "\n" };

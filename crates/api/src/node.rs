@@ -94,6 +94,14 @@ impl Node {
         }
     }
 
+    /// The line at which a map that is not empty begins.
+    pub(crate) fn first_key(&self) -> Option<u32> {
+        match &self.value {
+            Value::Map(entries) => entries.first().map(|(key, _)| key.line),
+            _ => None,
+        }
+    }
+
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),

@@ -1,6 +1,7 @@
 //! The original's `pricing.yaml`: static routes, each of which is an offer.
 
 mod defaults;
+mod edit;
 mod name;
 mod pattern;
 mod payments;
@@ -21,6 +22,7 @@ use obol_core::{OfferId, Registry};
 use spec::{PricingSpec, RouteSpec};
 use std::{path::Path, sync::Arc};
 
+pub use edit::{PricingError, PricingField, set_pricing};
 pub(crate) use watched::PricingFile;
 
 /// Of a file with some thousand routes.

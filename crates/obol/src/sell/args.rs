@@ -88,7 +88,19 @@ pub(super) enum SellCommand {
         #[arg(value_name = "OFFER")]
         name: String,
     },
+    /// The file of static routes, and what is wrong with it. Writes its wallet and its chain.
+    #[command(after_help = PRICING)]
+    Pricing(PricingArgs),
+    /// Asks a verifier that runs what an offer costs, and compares it with what is written.
+    #[command(after_help = "Example:\n  obol sell probe hello --offers offers --url http://127.0.0.1:8080")]
+    Probe(ProbeArgs),
 }
+
+const PRICING: &str = "\
+Examples:
+  obol sell pricing --pricing pricing.yaml
+  obol sell pricing --pricing pricing.yaml --chain base \\
+      --wallet 0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 
 const HTTP: &str = "\
 Examples:
@@ -177,6 +189,37 @@ pub(super) enum Runtime {
     Ollama,
     Vllm,
     Tgi,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct PricingArgs {
+    /// File of static routes (pricing.yaml); made when it is not there and something is written.
+    #[arg(long, env = "OBOL_PRICING", value_name = "FILE")]
+    pub(super) pricing: PathBuf,
+    /// Writes the account that is paid where a route names no other.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) wallet: Option<String>,
+    /// Writes the chain that is paid on where a route names no other.
+    #[arg(long, value_name = "CHAIN")]
+    pub(super) chain: Option<String>,
+    #[command(flatten)]
+    pub(super) known: ChainsFileArgs,
+    #[arg(long, default_value = "table", value_name = "FORMAT")]
+    pub(super) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ProbeArgs {
+    #[command(flatten)]
+    pub(super) folder: FolderArgs,
+    /// The offer: its name, or `namespace/name`.
+    #[arg(value_name = "OFFER")]
+    pub(super) name: String,
+    /// Where the verifier serves buyers, such as http://127.0.0.1:8080.
+    #[arg(long, value_name = "URL")]
+    pub(super) url: String,
+    #[arg(long, default_value = "table", value_name = "FORMAT")]
+    pub(super) output: Output,
 }
 
 #[derive(Args, Debug)]

@@ -23,10 +23,10 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
         .map(ToString::to_string)
         .chain(offers.conflicts().iter().map(ToString::to_string))
         .collect();
+    let notes: Vec<_> = offers.notes.iter().map(ToString::to_string).collect();
     match output {
         Output::Json => {
             let listed: Vec<_> = offers.found.iter().map(|found| view(found, &offers.registry)).collect();
-            let notes: Vec<_> = offers.notes.iter().map(ToString::to_string).collect();
             output::print(&format!("{}\n", json!({"offers": listed, "faults": wrong, "notes": notes})));
         }
         Output::Table => {
@@ -43,17 +43,19 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
                 ]);
             }
             output::print(&table.render());
-            if !wrong.is_empty() {
-                output::print("\nNot sold as written:\n");
-                wrong.iter().for_each(|fault| output::print(&format!("  {fault}\n")));
-            }
-            if !offers.notes.is_empty() {
-                output::print("\nRead and not used:\n");
-                offers.notes.iter().for_each(|note| output::print(&format!("  {note}\n")));
-            }
+            also("Not sold as written", &wrong);
+            also("Read and not used", &notes);
         }
     }
     Ok(())
+}
+
+/// Sentences below a table.
+pub(super) fn also(title: &str, sentences: &[String]) {
+    if !sentences.is_empty() {
+        output::print(&format!("\n{title}:\n"));
+        sentences.iter().for_each(|sentence| output::print(&format!("  {sentence}\n")));
+    }
 }
 
 pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
@@ -118,7 +120,7 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn view(found: &Found, registry: &Registry) -> Value {
+pub(super) fn view(found: &Found, registry: &Registry) -> Value {
     let offer = &found.offer;
     let accepts: Vec<_> = offer
         .accepts
@@ -189,7 +191,7 @@ const fn matches(offer: &Offer) -> &'static str {
     }
 }
 
-fn upstream(offer: &Offer) -> &str {
+pub(super) fn upstream(offer: &Offer) -> &str {
     offer.upstream.base.as_deref().unwrap_or("none: for proxies that ask at /verify")
 }
 
@@ -197,7 +199,7 @@ fn at(offer: &Offer) -> String {
     format!("{}{}", offer.host.as_deref().unwrap_or_default(), offer.path)
 }
 
-fn prices(offer: &Offer, registry: &Registry) -> String {
+pub(super) fn prices(offer: &Offer, registry: &Registry) -> String {
     let price = |way: &obol_core::Requirement| {
         let chain = registry
             .chain_by_id(way.asset.chain)

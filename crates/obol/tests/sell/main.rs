@@ -3,6 +3,8 @@
 
 mod drain;
 mod offers;
+mod pricing;
+mod probe;
 mod stand;
 mod static_routes;
 
