@@ -344,3 +344,16 @@ fn a_file_of_some_thousand_routes_is_read() {
     ));
     assert_eq!((told(&pricing).len(), pricing.routes.len()), (0, 3_000));
 }
+
+#[test]
+fn the_example_of_the_operators_page_is_read_as_the_page_shows_it() {
+    let page = include_str!("../../../docs/pricing.md");
+    let example =
+        page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let pricing = parse(example);
+    assert_eq!(told(&pricing), [""; 0]);
+    assert_eq!(pricing.routes.len(), 3);
+    for route in &pricing.routes {
+        assert!(page.contains(&format!("  {}\n", route.offer.id)), "{}", route.offer.id);
+    }
+}
