@@ -15,7 +15,7 @@ fn sunset(answered: &Answered) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offer_drains_says_so_at_both_doors_ends_by_the_clock_and_is_resumed() -> Result<()> {
-    let stand = Stand::open(&[], |folder, wallet, upstream| hello(folder, wallet, upstream)).await?;
+    let stand = Stand::open(&[], hello).await?;
     let file = stand.desk.path().join("offers/hello.yaml");
     let written = fs::read_to_string(&file)?;
     let sell = async |args: &[&str]| stand.obol(&[&["sell"], args, &["--offers", "offers"]].concat()).await;
@@ -66,7 +66,7 @@ async fn an_offer_drains_says_so_at_both_doors_ends_by_the_clock_and_is_resumed(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_and_a_drain_end_together_and_what_cannot_drain_says_why() -> Result<()> {
-    let stand = Stand::open(&[], |folder, wallet, upstream| hello(folder, wallet, upstream)).await?;
+    let stand = Stand::open(&[], hello).await?;
     let desk = &stand.desk;
     desk.done(&["pause", "hello"])?;
     desk.done(&["drain", "hello", "--grace", "30m"])?;

@@ -15,7 +15,7 @@ async fn probe(stand: &Stand, offers: &str, more: &[&str]) -> Result<Output> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verifier_that_sells_what_is_written_agrees_and_each_difference_is_a_line() -> Result<()> {
-    let stand = Stand::open(&[], |folder, wallet, upstream| hello(folder, wallet, upstream)).await?;
+    let stand = Stand::open(&[], hello).await?;
     let agrees = probe(&stand, "offers", &[]).await?;
     let said = String::from_utf8_lossy(&agrees.stdout);
     ensure!(agrees.status.success() && said.ends_with("/services/hello as it is written.\n"), "{agrees:?}");
@@ -57,7 +57,7 @@ async fn a_verifier_that_sells_what_is_written_agrees_and_each_difference_is_a_l
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_sold_or_not_there_is_told_apart() -> Result<()> {
-    let stand = Stand::open(&[], |folder, wallet, upstream| hello(folder, wallet, upstream)).await?;
+    let stand = Stand::open(&[], hello).await?;
     stand.desk.done(&["pause", "hello"])?;
     stand.until_asked("/services/hello", |answered| answered.status == 503).await?;
     let paused = probe(&stand, "offers", &[]).await?;
