@@ -86,11 +86,13 @@ impl Sold {
 fn sold_on(mut faults: Vec<Fault>, sold: &[Sold]) -> Vec<Fault> {
     let which = match sold {
         [] => return faults,
-        [one] => one.offer.id.to_string(),
-        [first, rest @ ..] => format!("{} and {} more", first.offer.id, rest.len()),
+        [one] => format!("{} is sold on as it was read last", one.offer.id),
+        [first, rest @ ..] => {
+            format!("{} and {} more are sold on as they were read last", first.offer.id, rest.len())
+        }
     };
     for fault in &mut faults {
-        fault.message.push_str(&format!("; {which} is sold on as it was read last"));
+        fault.message.push_str(&format!("; {which}"));
     }
     faults
 }

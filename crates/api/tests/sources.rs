@@ -119,7 +119,9 @@ async fn a_file_that_changes_is_read_at_once_and_a_bad_one_is_sold_on_as_it_was(
         let loaded = until(&mut watch, bad, |loaded| {
             sold(loaded) == ["pricing/a 0.02", "pricing/b 0.03"]
                 && loaded.faults.len() == 1
-                && loaded.faults[0].message.contains("pricing/a and 1 more is sold on as it was read last")
+                && loaded.faults[0]
+                    .message
+                    .contains("pricing/a and 1 more are sold on as they were read last")
         });
         loaded.await;
         both.price(&file(&[route("/a/*", "a", "0.02"), route("/b/*", "b", "0.03")]));

@@ -10,7 +10,7 @@ use obol_ledger::Ledger;
 use obol_verifier::{Catalog, ForwardAuth, Gate, Limits, Parts, TrustedProxies, serve_admin, serve_gate};
 use std::{
     collections::HashSet,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -70,6 +70,10 @@ impl Seller {
             registry: Arc::clone(&setup.registry),
             limits,
         };
+        let places = match &sources.pricing {
+            Some(file) => vec![setup.offers, file.clone()],
+            None => vec![setup.offers],
+        };
         let watch = sources.watch().map_err(|error| Failure::config(format!("--offers: {error}")))?;
         let (stop_selling, stopped) = watch::channel(false);
         let selling = tokio::spawn(serve_gate(gate.clone(), setup.listener, setup.limits, stopped));
@@ -78,7 +82,7 @@ impl Seller {
         let endpoints = setup.endpoints;
         let registry = setup.registry;
         tokio::spawn(check_chains(endpoints.clone()));
-        tokio::spawn(publish(watch, setup.offers, catalog, registry, endpoints));
+        tokio::spawn(publish(watch, places, catalog, registry, endpoints));
         Ok(Self { gate, selling, stop_selling, admin, stop_admin, facilitator })
     }
 
@@ -128,7 +132,7 @@ async fn tell_unattended(ledger: Ledger, settlers: Vec<obol_ledger::Settler>) {
 /// Publishes each load of what is written for as long as it is watched.
 async fn publish(
     mut written: obol_api::Watch,
-    path: PathBuf,
+    places: Vec<PathBuf>,
     catalog: Arc<Catalog>,
     registry: Arc<Registry>,
     endpoints: Vec<Endpoint>,
@@ -160,7 +164,7 @@ async fn publish(
         let selling = offers.len() - conflicts.len();
         tracing::info!(offers = selling, faults = faults.len(), "offers are loaded");
         if std::mem::replace(&mut sells, selling > 0) && !sells {
-            tracing::warn!("{}", nothing_sold(&path, faults.len()));
+            tracing::warn!("{}", nothing_sold(&places, faults.len()));
         }
         known_faults = faults;
         if written.changed().await.is_err() {
@@ -169,13 +173,18 @@ async fn publish(
     }
 }
 
-fn nothing_sold(folder: &Path, faults: usize) -> String {
-    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let why = match faults {
-        0 => "it has no ServiceOffer in a file *.yaml, *.yml or *.json (folders below it are not read)",
-        _ => "the faults above say why",
+fn nothing_sold(places: &[PathBuf], faults: usize) -> String {
+    let absolute = |place: &PathBuf| std::path::absolute(place).unwrap_or_else(|_| place.clone());
+    let places: Vec<_> = places.iter().map(|place| absolute(place).display().to_string()).collect();
+    let why = match (faults, places.len()) {
+        (0, 1) => "it has no ServiceOffer in a file *.yaml, *.yml or *.json (folders below it are not read)",
+        (0, _) => {
+            "the folder has no ServiceOffer in a file *.yaml, *.yml or *.json (folders below it are not read), \
+             and the file no route"
+        }
+        (_, _) => "the faults above say why",
     };
-    format!("nothing is sold: no offer of {} can be; {why}", folder.display())
+    format!("nothing is sold: no offer of {} can be; {why}", places.join(" and "))
 }
 
 /// The offers all of whose chains this process reaches, and what is wrong with the others.

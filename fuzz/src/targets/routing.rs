@@ -178,7 +178,7 @@ fn fits(pattern: &Pattern, path: &[&str]) -> bool {
         && match pattern {
             Pattern::Below(_) => true,
             Pattern::Exact(_) => rest.is_empty() || (own.is_empty() && rest == [""]),
-            Pattern::Glob(_) if open => !rest.is_empty() && rest[0] != "",
+            Pattern::Glob(_) if open => rest.first().is_some_and(|segment| !segment.is_empty()),
             Pattern::Glob(_) => rest.is_empty(),
         }
 }

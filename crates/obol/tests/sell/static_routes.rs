@@ -130,7 +130,7 @@ async fn the_file_is_followed_while_the_verifier_runs_and_kept_while_it_is_bad()
     fs::write(&file, good.replace("price: \"0.02\"", "price: \"0.04\""))?;
     stand.until_asked("/exact/one", |answered| asks(answered).as_deref() == Some("40000")).await?;
     fs::write(&file, "routes: [\n")?;
-    stand.until_logged("shop/one and 4 more is sold on as it was read last").await?;
+    stand.until_logged("shop/one and 4 more are sold on as they were read last").await?;
     let bad = fetch(stand.address, get("/exact/one")).await?;
     assert_eq!(asks(&bad).as_deref(), Some("40000"));
     let (before, _) = good.split_once("  - pattern: /exact/*").unwrap_or_default();
