@@ -3,8 +3,8 @@
 use alloy_primitives::{B256, U256, keccak256};
 use anyhow::{Context, Result};
 use obol_core::{
-    Amount, Asset, Authorization, Charge, Disconnect, Offer, OfferId, Payment, Registry, Requirement,
-    SettlementCall, TransferMethod, Upstream, WireVersion,
+    Amount, Asset, Authorization, Charge, Disconnect, Offer, OfferId, Pattern, Payment, Registry,
+    Requirement, SettlementCall, TransferMethod, Upstream, WireVersion,
 };
 use obol_devchain::CHAIN;
 use obol_evm::{Key, PayerSignature, Rpc, transfer_call, typed};
@@ -44,12 +44,18 @@ pub(crate) fn offer(name: &str, path: &str, upstream: &str, charge: Charge) -> R
         id: OfferId { namespace: "bench".to_owned(), name: name.to_owned() },
         description: "What the benches sell".to_owned(),
         host: None,
-        path: path.to_owned(),
-        upstream: Upstream { base: upstream.to_owned(), authorization: None, header_timeout: HEADER_TIMEOUT },
+        path: Pattern::Below(path.to_owned()),
+        upstream: Upstream {
+            base: Some(upstream.to_owned()),
+            strip: path.to_owned(),
+            authorization: None,
+            header_timeout: HEADER_TIMEOUT,
+        },
         accepts: vec![requirement()?],
         charge,
         on_disconnect: Disconnect::Release,
         paused: false,
+        sunset: None,
     })
 }
 

@@ -104,6 +104,16 @@ pub fn routes() -> Vec<Vec<u8>> {
     ])
 }
 
+pub fn patterns() -> Vec<Vec<u8>> {
+    lines(&[
+        "/v1/m/chat\n/v1/*/chat\n/v1/*/chat/*\n/*/*\n/v2/*",
+        "/a/b/c\n/a/b\n/a/*\n/a/b/*\n/a/*/c",
+        "/A/b./c/\n/a/b\n/a/b/c\n/*",
+        "/\n/\n/*\n/*/x",
+        "/models/x/info\n/models\n/models/*/info\n/*/*/info\n/*/x/*",
+    ])
+}
+
 pub fn networks() -> Vec<Vec<u8>> {
     lines(&["10.0.0.0/8", "192.168.1.7", "fd00::/8", "::ffff:10.0.0.1", "0.0.0.0/0", "::/0", "10.0.0.0/33"])
 }
@@ -142,6 +152,31 @@ pub fn manifests() -> Vec<Vec<u8>> {
         "kind: ServiceOffer\rmetadata:\r  name: [\r",
     ])
 }
+
+pub fn pricing() -> Vec<Vec<u8>> {
+    lines(&[PRICING, "routes: []\n", "{wallet: '', chain: base}\n", "# nothing\n"])
+}
+
+const PRICING: &str = r#"# static
+wallet: "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+chain: base-sepolia
+facilitatorURL: https://f.example
+verifyOnly: true
+routes:
+  - pattern: /v1/*
+    price: 0.01
+    upstreamURL: http://127.0.0.1:9000/api
+    upstreamAuth: Bearer x
+    stripPrefix: /v1
+  - {pattern: /v1/models, price: "0.002", hostname: shop.example, offerNamespace: shop, offerName: models, gate: paid}
+  - pattern: /t/*/report
+    description: &d a report
+    assetSymbol: USDC
+    assetDecimals: 6
+    maxTimeoutSeconds: 0
+    payments: [{price: "1", network: base}, {price: "2", payTo: "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"}]
+  - {pattern: /, price: 1, perMTok: "2", offerType: http, agentSkills: [a]}
+"#;
 
 const MANIFEST: &str = r#"apiVersion: obol.org/v1alpha1
 kind: ServiceOffer

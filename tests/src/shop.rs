@@ -1,6 +1,6 @@
 use crate::{Others, SellerOptions, Till, Upstream, price};
 use anyhow::{Result, bail, ensure};
-use obol_core::{Charge, Disconnect, Offer, OfferId};
+use obol_core::{Charge, Disconnect, Offer, OfferId, Pattern};
 use obol_devchain::{CHAIN, Devchain, Mining, Options};
 use obol_ledger::{PaymentId, PaymentRecord};
 use obol_verifier::{ForwardAuth, Limits, TrustedProxies};
@@ -91,9 +91,10 @@ impl Shop {
             id: OfferId { namespace: "demo".to_owned(), name: path.trim_matches('/').replace('/', "-") },
             description: "a service of the tests".to_owned(),
             host: None,
-            path: path.to_owned(),
+            path: Pattern::Below(path.to_owned()),
             upstream: obol_core::Upstream {
-                base: upstream.base().to_owned(),
+                base: Some(upstream.base().to_owned()),
+                strip: path.trim_end_matches('/').to_owned(),
                 authorization: None,
                 header_timeout: Duration::from_secs(10),
             },
@@ -101,6 +102,7 @@ impl Shop {
             charge: Charge::BeforeBody,
             on_disconnect: Disconnect::Release,
             paused: false,
+            sunset: None,
         }
     }
 

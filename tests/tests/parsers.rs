@@ -116,11 +116,13 @@ no_mutation_breaks! {
     an_answer_of_a_facilitator_is_about_the_payment_or_none: "answers",
     a_path_is_matched_as_it_is_forwarded: "paths",
     a_request_finds_the_deepest_offer_that_owns_its_path_or_none: "routes",
+    a_path_belongs_to_the_most_specific_pattern_that_it_fits_or_to_nobody: "patterns",
     a_network_survives_being_written_again: "networks",
     a_sum_is_never_another_one: "amounts",
     a_chain_has_one_id_whatever_it_is_called: "chain_ids",
     a_manifest_that_loads_can_be_sold_and_a_fault_says_where: "manifests",
     an_edit_changes_the_offer_that_is_meant_and_no_other: "edits",
+    a_static_route_that_loads_can_be_sold_and_its_file_can_be_written: "pricing",
     a_signature_is_read_as_the_token_takes_it: "signatures",
     no_transfer_explains_two_authorizations: "events",
     a_keystore_survives_being_written_again: "keystores",
@@ -147,4 +149,7 @@ fn the_published_vectors_are_among_the_seeds_and_are_read() {
     let text = String::from_utf8(fuzz::seeds::manifests().swap_remove(0)).expect("text");
     let loaded = obol_api::parse(&text, Path::new("offers/seed.yaml"), &registry, &limits);
     assert_eq!((loaded.offers.len(), loaded.faults.as_slice()), (2, &[][..]));
+    let text = String::from_utf8(fuzz::seeds::pricing().swap_remove(0)).expect("text");
+    let pricing = obol_api::Pricing::parse(&text, Path::new("seed.yaml"), &registry, &limits);
+    assert_eq!((pricing.routes.len(), pricing.faults.as_slice()), (4, &[][..]));
 }

@@ -78,15 +78,19 @@ fn from_file(name: &Located<String>, folder: &Path, faults: &mut Faults<'_>) -> 
 }
 
 fn header(value: String, source: &Located<String>, faults: &mut Faults<'_>) -> Option<String> {
+    as_header(&value).map_err(|why| source.refuse(faults, format!("{} {why}", source.value))).ok()
+}
+
+/// The value as it is sent, or why it cannot be.
+pub(crate) fn as_header(value: &str) -> Result<String, &'static str> {
     let trimmed = value.trim();
     if trimmed.is_empty() {
-        source.refuse(faults, format!("{} holds no credential", source.value));
-        return None;
+        return Err("holds no credential");
     }
     if !trimmed.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)) {
-        let rule = "it must be one line of printable ASCII, such as \"Bearer ...\"";
-        source.refuse(faults, format!("{} cannot be an Authorization header: {rule}", source.value));
-        return None;
+        return Err(
+            "cannot be an Authorization header: it must be one line of printable ASCII, such as \"Bearer ...\"",
+        );
     }
-    Some(trimmed.to_owned())
+    Ok(trimmed.to_owned())
 }

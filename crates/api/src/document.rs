@@ -1,7 +1,8 @@
 use crate::{
     credential::Credential,
     fault::{Fault, Faults},
-    folder::{Limits, Loaded},
+    folder::{Found, Limits, Loaded},
+    listing::Listing,
     manifest::{API_VERSION, Located, ServiceOffer},
     node::{Node, Value},
     offer::{self, Terms},
@@ -55,11 +56,13 @@ impl Document {
 /// relative to its folder. Of two documents with the same name the first is sold.
 pub fn parse(text: &str, file: &Path, registry: &Registry, limits: &Limits) -> Loaded {
     let documents = read_all(text, file, registry, limits);
-    let mut loaded = Loaded { offers: Vec::new(), faults: Vec::new() };
-    let mut listing = crate::listing::Listing::default();
+    let mut loaded = Loaded { offers: Vec::new(), faults: Vec::new(), notes: Vec::new() };
+    let mut listing = Listing::default();
     for document in documents {
         match document.outcome {
-            Outcome::Sold { offer, line } => listing.add(&mut loaded, file, line, offer),
+            Outcome::Sold { offer, line } => {
+                listing.add(&mut loaded, Found { file: file.to_owned(), line, offer }, Listing::MANIFEST);
+            }
             Outcome::Faulty { faults, .. } => loaded.faults.extend(faults),
             Outcome::PassedOver => {}
         }

@@ -1,14 +1,9 @@
-//! Changes to manifests that people wrote: one line is changed, and everything else stays as it is,
+//! Changes to manifests that people wrote: few lines are changed, and everything else stays as it is,
 //! comments and order too.
 
-use crate::{
-    document,
-    folder::Limits,
-    node::{Node, Value},
-    offer::PAUSED,
-};
+use crate::{document, folder::Limits, lines::Lines, node::Node, offer::PAUSED};
 use obol_core::{Offer, OfferId, Registry};
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::SystemTime};
 
 /// Why a text was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,12 +11,21 @@ pub enum EditError {
     #[error("it has no offer {0} that can be read")]
     NotThere(OfferId),
     /// Changed by rule, it would not mean what it should.
-    #[error(
-        "it is written in a way that is not changed by itself; write obol.org/paused: \"{paused}\" into metadata.annotations at line {line} yourself"
-    )]
-    Unclear { line: u32, paused: bool },
+    #[error("it is written in a way that is not changed by itself; {what} at line {line} yourself")]
+    Unclear { line: u32, what: String },
     #[error("the document at line {line} cannot be taken out without changing others; take it out yourself")]
     Tangled { line: u32 },
+}
+
+/// The announced end of an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain<'a> {
+    /// `spec.drainAt`.
+    pub at: &'a str,
+    /// `spec.drainGracePeriod`.
+    pub grace: &'a str,
+    /// What the two come to.
+    pub sunset: SystemTime,
 }
 
 /// `text` with this offer paused, or not. What it gives then is compared with what it gave before:
@@ -30,19 +34,91 @@ pub fn set_paused(
     text: &str,
     file: &Path,
     (id, paused): (&OfferId, bool),
+    terms: (&Registry, &Limits),
+) -> Result<String, EditError> {
+    let what = format!("write {PAUSED}: \"{paused}\" into metadata.annotations");
+    edit(
+        text,
+        file,
+        id,
+        terms,
+        &what,
+        |offer| Offer { paused, ..offer },
+        |text, root, json| {
+            let (line, metadata) = root.get("metadata")?;
+            Some((line, annotate(Lines::of(text, json), line, metadata, paused)))
+        },
+    )
+}
+
+/// `text` with this offer draining, or not. As [`set_paused`] nothing else changes.
+pub fn set_drain(
+    text: &str,
+    file: &Path,
+    (id, drain): (&OfferId, Option<Drain<'_>>),
+    terms: (&Registry, &Limits),
+) -> Result<String, EditError> {
+    const AT: &str = "drainAt";
+    const GRACE: &str = "drainGracePeriod";
+    let (what, sunset) = match drain {
+        Some(Drain { at, grace, sunset }) => {
+            (format!("write {AT}: \"{at}\" and {GRACE}: \"{grace}\" into spec"), Some(sunset))
+        }
+        None => (format!("take {AT} and {GRACE} out of spec"), None),
+    };
+    let value = |name| drain.map(|drain| if name == AT { drain.at } else { drain.grace });
+    let mut changed = text.to_owned();
+    // The second to be written comes to stand before the first.
+    for name in [GRACE, AT] {
+        let one = |text: &str, root: &Node, json: bool| {
+            let (line, spec) = root.get("spec")?;
+            let lines = Lines::of(text, json);
+            let changed = match (value(name), spec.get(name)) {
+                (Some(value), Some((at, _))) => lines.set(at, name, value),
+                (Some(value), None) => lines.insert(line, "spec", spec, &lines.entry(name, value)),
+                (None, Some((at, _))) => lines.remove(at, name),
+                (None, None) => Some(text.to_owned()),
+            };
+            Some((line, changed))
+        };
+        changed = match of_document(&changed, id, one) {
+            Some((_, Some(changed))) => changed,
+            Some((line, None)) => return Err(EditError::Unclear { line, what }),
+            None => return Err(EditError::NotThere(id.clone())),
+        };
+    }
+    edit(
+        text,
+        file,
+        id,
+        terms,
+        &what,
+        |offer| Offer { sunset, ..offer },
+        |_, root, _| Some((root.get("spec")?.0, Some(changed.clone()))),
+    )
+}
+
+/// The text that `change` makes of this one, if it means what is wanted and nothing else.
+fn edit(
+    text: &str,
+    file: &Path,
+    id: &OfferId,
     (registry, limits): (&Registry, &Limits),
+    what: &str,
+    want: impl FnOnce(Offer) -> Offer,
+    change: impl Fn(&str, &Node, bool) -> Option<(u32, Option<String>)>,
 ) -> Result<String, EditError> {
     let offers = |text| document::parse(text, file, registry, limits);
     let before = offers(text);
     let Some(at) = before.offers.iter().position(|offer| offer.id == *id) else {
         return Err(EditError::NotThere(id.clone()));
     };
-    if before.offers[at].paused == paused {
+    let mut wanted = before.clone();
+    wanted.offers[at] = Arc::new(want(Offer::clone(&before.offers[at])));
+    if wanted.offers[at] == before.offers[at] {
         return Ok(text.to_owned());
     }
-    let (line, changed) = changed(text, id, paused).ok_or_else(|| EditError::NotThere(id.clone()))?;
-    let mut wanted = before.clone();
-    wanted.offers[at] = Arc::new(Offer { paused, ..Offer::clone(&before.offers[at]) });
+    let (line, changed) = of_document(text, id, change).ok_or_else(|| EditError::NotThere(id.clone()))?;
     let after = changed.as_deref().map(offers);
     match (changed, after) {
         (Some(changed), Some(after))
@@ -50,7 +126,33 @@ pub fn set_paused(
         {
             Ok(changed)
         }
-        _ => Err(EditError::Unclear { line, paused }),
+        _ => Err(EditError::Unclear { line, what: what.to_owned() }),
+    }
+}
+
+/// What `change` makes of a text at the document of this offer: it is told whether that is JSON.
+fn of_document<T>(text: &str, id: &OfferId, change: impl Fn(&str, &Node, bool) -> Option<T>) -> Option<T> {
+    for (line, part) in document::split(text) {
+        let Ok(root) = Node::parse(part, line) else { continue };
+        if document::identity(&root).0.as_ref() == Some(id) {
+            return change(text, &root, part.trim_start().starts_with('{'));
+        }
+    }
+    None
+}
+
+fn annotate(lines: Lines<'_>, line: u32, metadata: &Node, paused: bool) -> Option<String> {
+    let value = if paused { "true" } else { "false" };
+    let entry = lines.entry(PAUSED, value);
+    match metadata.get("annotations") {
+        Some((_, annotations)) if annotations.get(PAUSED).is_some() => {
+            let (line, _) = annotations.get(PAUSED)?;
+            lines.set(line, PAUSED, value)
+        }
+        Some((line, annotations)) => lines.insert(line, "annotations", annotations, &entry),
+        None => {
+            lines.insert(line, "metadata", metadata, &format!("{}: {{{entry}}}", lines.name("annotations")))
+        }
     }
 }
 
@@ -89,107 +191,4 @@ pub fn remove(
         (false, true) => Ok(Removed { rest: Some(rest), document }),
         (false, false) => Err(EditError::Tangled { line: parts[at].0 }),
     }
-}
-
-/// The line of the offer's metadata, and the text that is probably meant.
-fn changed(text: &str, id: &OfferId, paused: bool) -> Option<(u32, Option<String>)> {
-    for (line, part) in document::split(text) {
-        let Ok(root) = Node::parse(part, line) else { continue };
-        if document::identity(&root).0.as_ref() == Some(id) {
-            let (line, metadata) = root.get("metadata")?;
-            let json = part.trim_start().starts_with('{');
-            return Some((line, Lines { text, json }.annotate(line, metadata, paused)));
-        }
-    }
-    None
-}
-
-struct Lines<'a> {
-    text: &'a str,
-    json: bool,
-}
-
-impl Lines<'_> {
-    fn annotate(&self, line: u32, metadata: &Node, paused: bool) -> Option<String> {
-        let entry = format!("{}: \"{paused}\"", self.name(PAUSED));
-        match metadata.get("annotations") {
-            Some((_, annotations)) if annotations.get(PAUSED).is_some() => {
-                let (line, _) = annotations.get(PAUSED)?;
-                self.replace(line, |line| with_value(line, paused))
-            }
-            Some((line, annotations)) => self.insert(line, "annotations", annotations, &entry),
-            None => {
-                self.insert(line, "metadata", metadata, &format!("{}: {{{entry}}}", self.name("annotations")))
-            }
-        }
-    }
-
-    fn name(&self, name: &str) -> String {
-        if self.json { format!("\"{name}\"") } else { name.to_owned() }
-    }
-
-    /// Makes it the first entry of the map that stands under `key` at this line.
-    fn insert(&self, line: u32, key: &str, map: &Node, entry: &str) -> Option<String> {
-        let written = self.line(line)?;
-        let value = &written[written.find(key)? + key.len()..];
-        // Behind the key's end, and perhaps an anchor's or a tag's name, which are left to people.
-        let value = value.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':')?.trim_start();
-        if let Some(rest) = value.strip_prefix('{') {
-            let comma =
-                if matches!(&map.value, Value::Map(entries) if entries.is_empty()) { "" } else { ", " };
-            return self.replace(line, |line| {
-                let head = &line[..line.len() - rest.len()];
-                Some(format!("{head}{entry}{comma}{rest}"))
-            });
-        }
-        let (before, indent) = match &map.value {
-            Value::Map(entries) => {
-                let first = entries.first()?.0.line;
-                (first, indent(self.line(first)?).to_owned())
-            }
-            Value::Null => (line + 1, format!("{}  ", indent(written))),
-            _ => return None,
-        };
-        self.insert_line(before, &format!("{indent}{entry}"))
-    }
-
-    /// Lines are counted from one.
-    fn line(&self, number: u32) -> Option<&str> {
-        self.text.split_inclusive('\n').nth(usize::try_from(number.checked_sub(1)?).ok()?)
-    }
-
-    fn replace(&self, number: u32, change: impl FnOnce(&str) -> Option<String>) -> Option<String> {
-        let line = self.line(number)?;
-        let start = self.start(number)?;
-        Some(format!("{}{}{}", &self.text[..start], change(line)?, &self.text[start + line.len()..]))
-    }
-
-    fn insert_line(&self, before: u32, line: &str) -> Option<String> {
-        let start = self.start(before)?;
-        let (head, rest) = self.text.split_at(start);
-        let ends = if head.is_empty() || head.ends_with('\n') { "" } else { "\n" };
-        // As the other lines of the file end.
-        let end = if self.text.contains("\r\n") { "\r\n" } else { "\n" };
-        Some(format!("{head}{ends}{line}{end}{rest}"))
-    }
-
-    /// Where a line begins, which may be the end of the text.
-    fn start(&self, number: u32) -> Option<usize> {
-        let before = usize::try_from(number.checked_sub(1)?).ok()?;
-        Some(self.text.split_inclusive('\n').take(before).map(str::len).sum())
-    }
-}
-
-fn indent(line: &str) -> &str {
-    &line[..line.len() - line.trim_start_matches(' ').len()]
-}
-
-/// The line with another value behind the annotation's name; a comment after it stays.
-fn with_value(line: &str, paused: bool) -> Option<String> {
-    let value_at = line.find(PAUSED)? + PAUSED.len();
-    let rest = line[value_at..].trim_start_matches(['"', '\'']).trim_start().strip_prefix(':')?.trim_start();
-    let value =
-        ["\"true\"", "\"false\"", "'true'", "'false'"].into_iter().find(|value| rest.starts_with(value))?;
-    let head = &line[..line.len() - rest.len()];
-    Some(format!("{head}\"{paused}\"{}", &rest[value.len()..]))
 }

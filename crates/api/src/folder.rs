@@ -1,13 +1,11 @@
 use crate::{
-    credential::Credential,
-    document::{self, Document, Outcome},
+    document,
     fault::Fault,
-    file::{self, ReadError, Stamp},
-    listing::Listing,
-    watch::Watch,
+    file::{self, ReadError},
+    given::Given,
 };
 use alloy_primitives::Address;
-use obol_core::{Offer, OfferId, Registry};
+use obol_core::{Offer, Registry};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     ffi::{OsStr, OsString},
@@ -30,9 +28,13 @@ pub struct Limits {
 /// What is sold, and what keeps the rest from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// In the order of file names, and of documents within a file. No two with the same name.
+    /// Those of the folder in the order of file names, and of documents within a file; then static
+    /// routes in the order of theirs. It is the order of precedence where two want one path. No two
+    /// have the same name.
     pub offers: Vec<Arc<Offer>>,
     pub faults: Vec<Fault>,
+    /// What is written and changes nothing.
+    pub notes: Vec<Fault>,
 }
 
 /// An offer, and where it is written.
@@ -46,68 +48,27 @@ pub struct Found {
 /// A folder of manifests: `*.yaml`, `*.yml` and `*.json`. Names that begin with a dot,
 /// subfolders and other files are passed over.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     registry: Arc<Registry>,
     limits: Limits,
     /// In the order in which offers are listed.
-    files: BTreeMap<OsString, Manifests>,
+    files: BTreeMap<OsString, Given>,
     fault: Option<Fault>,
 }
 
-/// What a file gave when it was read last.
-#[derive(Debug, Default)]
-struct Manifests {
-    /// None while the file may change without changing its stamp.
-    stamp: Option<Stamp>,
-    /// Files that the documents take their credentials from.
-    credentials: Vec<Credential>,
-    offers: Vec<Sold>,
-    faults: Vec<Fault>,
-}
-
-#[derive(Clone, Debug)]
-struct Sold {
-    offer: Arc<Offer>,
-    line: u32,
-}
-
 /// A manifest of some kilobytes is a large one.
-const MAX_BYTES: u64 = 1024 * 1024;
+pub(crate) const MAX_BYTES: u64 = 1024 * 1024;
 
 impl Folder {
-    /// Loads the folder and keeps it loaded until the watch is dropped.
-    ///
-    /// # Errors
-    /// When the folder cannot be listed now. When it cannot be later, what was loaded stays, with
-    /// a fault.
-    pub fn watch(path: &Path, registry: Arc<Registry>, limits: Limits) -> Result<Watch, io::Error> {
+    /// Fails when the folder cannot be listed now. When it cannot be later, what was loaded stays,
+    /// with a fault.
+    pub(crate) fn load(path: &Path, registry: Arc<Registry>, limits: Limits) -> io::Result<Self> {
         let mut folder =
             Self { path: path.to_owned(), registry, limits, files: BTreeMap::new(), fault: None };
         let names = folder.names()?;
         folder.refresh(names);
-        Watch::begin(folder)
-    }
-
-    /// Reads the folder once: every offer in it, also those whose names are taken, and every fault.
-    pub fn read(
-        path: &Path,
-        registry: Arc<Registry>,
-        limits: Limits,
-    ) -> Result<(Vec<Found>, Vec<Fault>), io::Error> {
-        let mut folder =
-            Self { path: path.to_owned(), registry, limits, files: BTreeMap::new(), fault: None };
-        let names = folder.names()?;
-        folder.refresh(names);
-        let found = folder.files.iter().flat_map(|(name, manifests)| {
-            let file = folder.path.join(name);
-            manifests.offers.iter().map(move |sold| Found {
-                file: file.clone(),
-                line: sold.line,
-                offer: Arc::clone(&sold.offer),
-            })
-        });
-        Ok((found.collect(), folder.loaded().faults))
+        Ok(folder)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -129,17 +90,16 @@ impl Folder {
         }
     }
 
-    pub(crate) fn loaded(&self) -> Loaded {
-        let mut loaded = Loaded { offers: Vec::new(), faults: self.fault.iter().cloned().collect() };
-        let mut listing = Listing::default();
-        for (name, manifests) in &self.files {
+    /// In the order in which offers are listed.
+    pub(crate) fn offers(&self) -> impl Iterator<Item = Found> {
+        self.files.iter().flat_map(|(name, given)| {
             let file = self.path.join(name);
-            loaded.faults.extend(manifests.faults.iter().cloned());
-            for sold in &manifests.offers {
-                listing.add(&mut loaded, &file, sold.line, Arc::clone(&sold.offer));
-            }
-        }
-        loaded
+            given.offers.iter().map(move |sold| sold.found_in(&file))
+        })
+    }
+
+    pub(crate) fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.fault.iter().chain(self.files.values().flat_map(|given| &given.faults))
     }
 
     fn names(&self) -> io::Result<BTreeSet<OsString>> {
@@ -159,7 +119,7 @@ impl Folder {
         let mut changed = self.files.len() != before;
         for name in names {
             let path = self.path.join(&name);
-            if !self.files.get(&name).is_some_and(|manifests| manifests.is_current(&path)) {
+            if !self.files.get(&name).is_some_and(|given| given.is_current(&path)) {
                 self.read_file(name, &path);
                 changed = true;
             }
@@ -172,11 +132,11 @@ impl Folder {
         let read = match file::read(path, MAX_BYTES) {
             Ok(content) => {
                 let documents = document::read_all(&content.text, path, &self.registry, &self.limits);
-                Manifests::merge(path, documents, content.stamp, last)
+                Given::merge(path, documents, content.stamp, last)
             }
             Err(ReadError::Io(_)) if is_gone(path) => return,
             Err(ReadError::NotRegular) if path.is_dir() => return,
-            Err(error) => Manifests::kept(path, &error.to_string(), last),
+            Err(error) => Given::kept(path, &error.to_string(), last),
         };
         self.files.insert(name, read);
     }
@@ -191,66 +151,4 @@ fn is_manifest(name: &OsStr) -> bool {
 /// A symbolic link that leads nowhere is there, and at fault.
 fn is_gone(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err()
-}
-
-impl Manifests {
-    fn is_current(&self, path: &Path) -> bool {
-        self.stamp.is_some()
-            && Stamp::of(path).ok() == self.stamp
-            && self.credentials.iter().all(Credential::is_current)
-    }
-
-    /// What the documents give now, and what those that are no good gave last.
-    fn merge(path: &Path, documents: Vec<Document>, stamp: Stamp, last: Self) -> Self {
-        if documents.is_empty() && !last.offers.is_empty() {
-            return Self::kept(path, "holds no document; delete the file to end its offers", last);
-        }
-        let fresh: HashSet<OfferId> = documents.iter().filter_map(Document::sold).cloned().collect();
-        let mut kept = last.offers;
-        kept.retain(|sold| !fresh.contains(&sold.offer.id));
-        let mut keeps_all = false;
-        let mut read = Self::default();
-        for Document { outcome, credential } in documents {
-            read.credentials.extend(credential);
-            match outcome {
-                Outcome::PassedOver => {}
-                Outcome::Sold { offer, line } => read.offers.push(Sold { offer, line }),
-                Outcome::Faulty { id: Some(id), faults } => {
-                    let at = kept.iter().position(|sold| sold.offer.id == id);
-                    let sold = at.map(|at| kept.remove(at));
-                    read.faults.extend(sold_on(faults, sold.as_slice()));
-                    read.offers.extend(sold);
-                }
-                Outcome::Faulty { id: None, faults } => {
-                    // Any of the offers that are missing may be the one that was meant.
-                    read.faults.extend(sold_on(faults, &kept));
-                    keeps_all = true;
-                }
-            }
-        }
-        if keeps_all {
-            read.offers.append(&mut kept);
-        }
-        let is_settled = stamp.is_settled() && read.credentials.iter().all(Credential::is_settled);
-        read.stamp = is_settled.then_some(stamp);
-        read
-    }
-
-    fn kept(path: &Path, why: &str, last: Self) -> Self {
-        let faults = sold_on(vec![Fault::of_file(path, why)], &last.offers);
-        Self { stamp: None, credentials: Vec::new(), offers: last.offers, faults }
-    }
-}
-
-/// Adds to faults what is sold all the same.
-fn sold_on(mut faults: Vec<Fault>, sold: &[Sold]) -> Vec<Fault> {
-    let which = match sold {
-        [] => return faults,
-        [one] => one.offer.id.to_string(),
-        [first, rest @ ..] => format!("{} and {} more", first.offer.id, rest.len()),
-    };
-    for fault in &mut faults {
-        fault.message.push_str(&format!("; {which} is sold on as it was read last"));
-    }
-    faults
 }

@@ -1,9 +1,11 @@
-use crate::{fault::Fault, folder::Loaded};
-use obol_core::{Offer, OfferId};
+use crate::{
+    fault::Fault,
+    folder::{Found, Loaded},
+};
+use obol_core::OfferId;
 use std::{
     collections::{HashMap, hash_map::Entry},
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::PathBuf,
 };
 
 /// Which names are taken, and by which document, while offers are listed in their order.
@@ -13,18 +15,23 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    pub(crate) fn add(&mut self, loaded: &mut Loaded, file: &Path, line: u32, offer: Arc<Offer>) {
+    /// The field that names an offer in a manifest, and in a route.
+    pub(crate) const MANIFEST: &str = "metadata.name";
+    pub(crate) const ROUTE: &str = "offerName";
+
+    pub(crate) fn add(&mut self, loaded: &mut Loaded, found: Found, field: &str) {
+        let Found { file, line, offer } = found;
         match self.taken.entry(offer.id.clone()) {
             Entry::Vacant(free) => {
-                free.insert((file.to_owned(), line));
+                free.insert((file, line));
                 loaded.offers.push(offer);
             }
             Entry::Occupied(taken) => {
                 let (first_file, first_line) = taken.get();
                 loaded.faults.push(Fault {
-                    file: file.to_owned(),
+                    file,
                     line: Some(line),
-                    field: "metadata.name".to_owned(),
+                    field: field.to_owned(),
                     message: format!(
                         "{} is sold by {}:{first_line} already; give one of them another name or namespace",
                         offer.id,

@@ -14,7 +14,7 @@ pub const API_VERSION: &str = "obol.org/v1alpha1";
 
 record! {
     /// A document of kind `ServiceOffer`.
-    ServiceOffer {
+    pub ServiceOffer {
         api_version: String = "apiVersion",
         kind: String = "kind",
         metadata: Metadata = "metadata",
@@ -23,7 +23,7 @@ record! {
         status: Ignored = "status",
     }
 
-    Metadata {
+    pub Metadata {
         name: String = "name",
         namespace: String = "namespace",
         labels: Map<String> = "labels",
@@ -41,7 +41,7 @@ record! {
         self_link: Ignored = "selfLink",
     }
 
-    Spec {
+    pub Spec {
         kind: Kind = "type",
         agent: Agent = "agent",
         model: Model = "model",
@@ -55,24 +55,26 @@ record! {
         payments: Vec<Located<PaymentSpec>> = "payments",
         charge: ChargeSpec = "charge",
         on_disconnect: OnDisconnect = "onDisconnect",
+        drain_at: String = "drainAt",
+        drain_grace_period: String = "drainGracePeriod",
     }
 
-    Agent {
+    pub Agent {
         reference: Reference = "ref",
     }
 
-    Reference {
+    pub Reference {
         name: String = "name",
         namespace: String = "namespace",
     }
 
-    Model {
+    pub Model {
         name: String = "name",
         runtime: Runtime = "runtime",
     }
 
     /// Where the service runs: `url`, or `service`, `namespace` and `port` of a cluster.
-    UpstreamSpec {
+    pub UpstreamSpec {
         url: String = "url",
         service: String = "service",
         namespace: String = "namespace",
@@ -83,7 +85,7 @@ record! {
         authorization_file: String = "authorizationFile",
     }
 
-    PaymentSpec {
+    pub PaymentSpec {
         network: String = "network",
         pay_to: String = "payTo",
         scheme: Scheme = "scheme",
@@ -93,14 +95,14 @@ record! {
     }
 
     /// In the asset's units, such as `"0.01"`.
-    Price {
+    pub Price {
         per_request: Decimal = "perRequest",
         per_mtok: Decimal = "perMTok",
         per_hour: Decimal = "perHour",
         per_epoch: Decimal = "perEpoch",
     }
 
-    AssetSpec {
+    pub AssetSpec {
         symbol: String = "symbol",
         address: String = "address",
         decimals: u64 = "decimals",
@@ -110,13 +112,13 @@ record! {
     }
 
     /// In units of the first payment's asset.
-    OptimisticSpec {
+    pub OptimisticSpec {
         per_payer: Decimal = "perPayer",
         per_offer: Decimal = "perOffer",
     }
 
     /// An entry in an agents' registry. Accepted and not used yet, but for the description.
-    Registration {
+    pub Registration {
         enabled: bool = "enabled",
         name: String = "name",
         description: String = "description",
@@ -128,7 +130,7 @@ record! {
         metadata: Map<String> = "metadata",
     }
 
-    RegisteredService {
+    pub RegisteredService {
         name: String = "name",
         endpoint: String = "endpoint",
         version: String = "version",

@@ -44,11 +44,17 @@ const MAX_NODES: usize = 20_000;
 impl Node {
     /// Reads one document that begins at line `first_line` (counted from one) of its file.
     pub(crate) fn parse(text: &str, first_line: u32) -> Result<Self, SyntaxError> {
+        Self::parse_within(text, first_line, MAX_NODES)
+    }
+
+    /// As [`Self::parse`], of a document with at most so many values.
+    pub(crate) fn parse_within(text: &str, first_line: u32, nodes: usize) -> Result<Self, SyntaxError> {
         let before = first_line.saturating_sub(1);
-        let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
-            let line = error.location().map_or(1, |location| location.line());
-            SyntaxError { line: before.saturating_add(narrow(line)), message: sentence(&error) }
-        })?;
+        let raw: Spanned<Raw> =
+            serde_saphyr::from_str_with_options(text, options(nodes)).map_err(|error| {
+                let line = error.location().map_or(1, |location| location.line());
+                SyntaxError { line: before.saturating_add(narrow(line)), message: sentence(&error, nodes) }
+            })?;
         Ok(Self::locate(raw, text, before))
     }
 
@@ -88,6 +94,14 @@ impl Node {
         }
     }
 
+    /// The line at which a map that is not empty begins.
+    pub(crate) fn first_key(&self) -> Option<u32> {
+        match &self.value {
+            Value::Map(entries) => entries.first().map(|(key, _)| key.line),
+            _ => None,
+        }
+    }
+
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
@@ -108,13 +122,13 @@ impl Node {
     }
 }
 
-fn options() -> Options {
+fn options(nodes: usize) -> Options {
     let mut budget = Budget::default();
     budget.max_depth = MAX_DEPTH;
-    budget.max_nodes = MAX_NODES;
+    budget.max_nodes = nodes;
     let mut options = Options::default();
     options.budget = Some(budget);
-    options.alias_limits.max_total_replayed_events = MAX_NODES;
+    options.alias_limits.max_total_replayed_events = nodes;
     // A number too large for a float is a number all the same, and refused by its field's name.
     options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
     options.with_snippet = false;
@@ -125,14 +139,14 @@ fn narrow(line: u64) -> u32 {
     u32::try_from(line).unwrap_or(u32::MAX)
 }
 
-fn sentence(error: &serde_saphyr::Error) -> String {
+fn sentence(error: &serde_saphyr::Error, nodes: usize) -> String {
     use serde_saphyr::Error::{Budget, DuplicateMappingKey};
     match error.without_snippet() {
         DuplicateMappingKey { key: Some(key), .. } => format!("the key {key} is written twice; keep one"),
         DuplicateMappingKey { key: None, .. } => "a key is written twice; keep one".to_owned(),
         Budget { .. } => {
             format!(
-                "is nested deeper than {MAX_DEPTH} or holds more than {MAX_NODES} values, as no manifest does"
+                "is nested deeper than {MAX_DEPTH} or holds more than {nodes} values, as no such file does"
             )
         }
         other => {

@@ -1,11 +1,11 @@
 use crate::{
-    charge,
+    charge, drain,
     fault::Faults,
     folder::Limits,
     manifest::{Entry, Located, Metadata, ServiceOffer, Spec},
     names, payment, upstream,
 };
-use obol_core::{Disconnect, FACILITATOR_NAMESPACE, Offer, OfferId, Registry};
+use obol_core::{Disconnect, FACILITATOR_NAMESPACE, Offer, OfferId, Pattern, Registry, Upstream};
 use std::path::Path;
 
 /// What an offer is made under: the same for every document of a folder.
@@ -41,16 +41,20 @@ pub(crate) fn make(
     let description = description(&spec.value, faults);
     let accepts = payment::make_all(spec, upstream.as_ref(), terms, faults);
     let charge = charge::make(&spec.value.charge, accepts.as_deref(), faults);
+    let sunset = drain::sunset(&spec.value, faults);
+    let path = path?;
+    let strip = path.trim_end_matches('/').to_owned();
     Some(Offer {
         id: id?,
         description: description?,
         host: host?,
-        path: path?,
-        upstream: upstream?,
+        path: Pattern::Below(path),
+        upstream: Upstream { strip, ..upstream? },
         accepts: accepts?,
         charge: charge?,
         on_disconnect: on_disconnect(&spec.value),
         paused: paused?,
+        sunset: sunset?,
     })
 }
 
@@ -61,16 +65,18 @@ fn identity(metadata: &Located<Metadata>, faults: &mut Faults<'_>) -> Option<Off
     let namespace = match &metadata.value.namespace {
         Entry::Absent => Some(DEFAULT_NAMESPACE.to_owned()),
         Entry::Refused => None,
-        Entry::Read(namespace) if namespace.value == FACILITATOR_NAMESPACE => {
-            namespace.refuse(
-                faults,
-                "is where a facilitator's ledger keeps what it settles for others; give another",
-            );
-            None
-        }
-        Entry::Read(namespace) => label(namespace, faults),
+        Entry::Read(namespace) => namespace_of(namespace, faults),
     };
     Some(OfferId { namespace: namespace?, name: name? })
+}
+
+pub(crate) fn namespace_of(namespace: &Located<String>, faults: &mut Faults<'_>) -> Option<String> {
+    if namespace.value == FACILITATOR_NAMESPACE {
+        namespace
+            .refuse(faults, "is where a facilitator's ledger keeps what it settles for others; give another");
+        return None;
+    }
+    label(namespace, faults)
 }
 
 pub(crate) fn label(text: &Located<String>, faults: &mut Faults<'_>) -> Option<String> {
@@ -131,7 +137,11 @@ fn path(spec: &Spec, id: Option<&OfferId>, faults: &mut Faults<'_>) -> Option<St
 }
 
 fn host(spec: &Spec, faults: &mut Faults<'_>) -> Option<Option<String>> {
-    match &spec.hostname {
+    host_of(&spec.hostname, faults)
+}
+
+pub(crate) fn host_of(hostname: &Entry<String>, faults: &mut Faults<'_>) -> Option<Option<String>> {
+    match hostname {
         Entry::Absent => Some(None),
         Entry::Refused => None,
         Entry::Read(hostname) => match names::host_name(&hostname.value) {
@@ -150,6 +160,10 @@ fn description(spec: &Spec, faults: &mut Faults<'_>) -> Option<String> {
         None => &Entry::Absent,
     };
     let described = if spec.description.is_absent() { registered() } else { &spec.description };
+    description_of(described, faults)
+}
+
+pub(crate) fn description_of(described: &Entry<String>, faults: &mut Faults<'_>) -> Option<String> {
     match described {
         Entry::Absent => Some(String::new()),
         Entry::Refused => None,

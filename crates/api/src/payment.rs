@@ -40,8 +40,17 @@ pub(crate) fn make_all(
         }
         (Entry::Absent, Entry::Read(payments)) => payments.value.iter().collect(),
     };
+    make_each(&written, upstream, terms, faults)
+}
+
+pub(crate) fn make_each(
+    written: &[&Located<PaymentSpec>],
+    upstream: Option<&Upstream>,
+    terms: Terms<'_>,
+    faults: &mut Faults<'_>,
+) -> Option<Vec<Requirement>> {
     let made: Vec<_> = written.iter().map(|payment| make(payment, upstream, terms, faults)).collect();
-    refuse_twins(&written, &made, faults);
+    refuse_twins(written, &made, faults);
     made.into_iter().collect()
 }
 
@@ -86,6 +95,14 @@ fn chain<'a>(
 ) -> Option<&'a Arc<Chain>> {
     let what = "name the chain, such as base or eip155:8453";
     let network = payment.value.network.required(payment, "network", what, faults)?;
+    known_chain(network, terms, faults)
+}
+
+pub(crate) fn known_chain<'a>(
+    network: &Located<String>,
+    terms: Terms<'a>,
+    faults: &mut Faults<'_>,
+) -> Option<&'a Arc<Chain>> {
     match terms.registry.chain(&network.value) {
         Ok(chain) => Some(chain),
         Err(unknown) => {

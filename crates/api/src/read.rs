@@ -216,10 +216,10 @@ pub(crate) fn join(field: &str, key: &str) -> String {
 
 /// A map with known keys: the struct, and how it is read. One list is the source of both.
 macro_rules! record {
-    ($( $(#[$meta:meta])* $name:ident { $( $(#[$doc:meta])* $field:ident: $type:ty = $key:literal, )* } )*) => { $(
+    ($( $(#[$meta:meta])* $vis:vis $name:ident { $( $(#[$doc:meta])* $field:ident: $type:ty = $key:literal, )* } )*) => { $(
         $(#[$meta])*
         #[derive(Clone, Debug)]
-        pub struct $name { $( $(#[$doc])* pub $field: Entry<$type>, )* }
+        $vis struct $name { $( $(#[$doc])* $vis $field: Entry<$type>, )* }
 
         impl Read for $name {
             fn read(node: Node, field: &str, faults: &mut Faults<'_>) -> Option<Self> {

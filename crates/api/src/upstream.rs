@@ -9,7 +9,7 @@ use obol_core::{OfferId, Upstream};
 use std::{path::Path, time::Duration};
 
 const DEFAULT_PORT: u64 = 11434;
-const DEFAULT_TIMEOUT_SECONDS: u64 = 60;
+pub(crate) const DEFAULT_TIMEOUT_SECONDS: u64 = 60;
 const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 1..=3600;
 
 pub(crate) fn make(
@@ -28,7 +28,13 @@ pub(crate) fn make(
     let header_timeout = header_timeout(&upstream.value, faults);
     let authorization = credential::read(&upstream.value, folder, faults);
     health_path(&upstream.value, faults);
-    Some(Upstream { base: base?, authorization: authorization?, header_timeout: header_timeout? })
+    Some(Upstream {
+        base: Some(base?),
+        // Known when the path is.
+        strip: String::new(),
+        authorization: authorization?,
+        header_timeout: header_timeout?,
+    })
 }
 
 fn base(upstream: &Located<UpstreamSpec>, id: Option<&OfferId>, faults: &mut Faults<'_>) -> Option<String> {
@@ -62,7 +68,7 @@ fn base(upstream: &Located<UpstreamSpec>, id: Option<&OfferId>, faults: &mut Fau
 }
 
 /// Origin and base path without trailing slash, or why the gate cannot forward there.
-fn http_base(text: &str) -> Result<String, &'static str> {
+pub(crate) fn http_base(text: &str) -> Result<String, &'static str> {
     let (scheme, rest) =
         text.split_once("://").ok_or("must be a URL with its scheme, such as http://127.0.0.1:9000")?;
     let scheme = scheme.to_ascii_lowercase();

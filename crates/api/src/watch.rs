@@ -1,7 +1,4 @@
-use crate::{
-    events::Events,
-    folder::{Folder, Loaded},
-};
+use crate::{events::Events, folder::Loaded, pricing::PricingFile, sources::Stock};
 use std::{
     io,
     sync::{
@@ -22,7 +19,7 @@ const GATHER_AT_MOST: Duration = Duration::from_millis(500);
 /// elsewhere.
 const POLL: Duration = Duration::from_secs(2);
 
-/// A folder as it is loaded now. The folder is read again until this is dropped.
+/// What is sold as it is loaded now. It is read again until this is dropped.
 #[derive(Debug)]
 pub struct Watch {
     loaded: watch::Receiver<Loaded>,
@@ -30,18 +27,18 @@ pub struct Watch {
     wake: SyncSender<()>,
 }
 
-/// The folder is not watched any more: its thread has died.
+/// Nothing is watched any more: the thread that does it has died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the folder of offers is not watched any more")]
 pub struct Closed(());
 
 impl Watch {
-    pub(crate) fn begin(folder: Folder) -> io::Result<Self> {
-        let (published, loaded) = watch::channel(folder.loaded());
+    pub(crate) fn begin(stock: Stock) -> io::Result<Self> {
+        let (published, loaded) = watch::channel(stock.loaded());
         // One place: a wake that waits stands for all that happened meanwhile.
         let (wake, woken) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
-        let task = Task { folder, published, woken, wake: wake.clone(), stop: Arc::clone(&stop) };
+        let task = Task { stock, published, woken, wake: wake.clone(), stop: Arc::clone(&stop) };
         thread::Builder::new().name("obol-offers".to_owned()).spawn(move || task.run())?;
         Ok(Self { loaded, stop, wake })
     }
@@ -66,7 +63,7 @@ impl Drop for Watch {
 }
 
 struct Task {
-    folder: Folder,
+    stock: Stock,
     published: watch::Sender<Loaded>,
     woken: Receiver<()>,
     wake: SyncSender<()>,
@@ -75,9 +72,10 @@ struct Task {
 
 impl Task {
     fn run(mut self) {
-        let mut events = Events::new(self.wake.clone());
+        let mut of_offers = Events::new(self.wake.clone());
+        let mut of_pricing = Events::new(self.wake.clone());
         // What changed between the first load and the first event is found by the first pass.
-        events.follow(self.folder.path());
+        self.follow(&mut of_offers, &mut of_pricing);
         self.pass();
         while !self.stop.load(Ordering::Acquire) {
             match self.woken.recv_timeout(POLL) {
@@ -88,16 +86,23 @@ impl Task {
             if self.stop.load(Ordering::Acquire) {
                 return;
             }
-            events.follow(self.folder.path());
+            self.follow(&mut of_offers, &mut of_pricing);
             self.pass();
         }
     }
 
+    fn follow(&self, of_offers: &mut Events, of_pricing: &mut Events) {
+        of_offers.follow(self.stock.folder.path());
+        if let Some(folder) = self.stock.pricing.as_ref().map(PricingFile::folder) {
+            of_pricing.follow(folder);
+        }
+    }
+
     fn pass(&mut self) {
-        if !self.folder.reload() {
+        if !self.stock.reload() {
             return;
         }
-        let loaded = self.folder.loaded();
+        let loaded = self.stock.loaded();
         self.published.send_if_modified(|current| {
             let differs = *current != loaded;
             if differs {

@@ -26,8 +26,8 @@ fn what_a_manifest_does_not_say_has_its_default() {
         (Charge::BeforeBody, Disconnect::Release, false)
     );
     assert_eq!(
-        (offer.upstream.base.as_str(), offer.upstream.authorization.as_deref()),
-        ("http://127.0.0.1:9000", None)
+        (offer.upstream.base.as_deref(), offer.upstream.authorization.as_deref()),
+        (Some("http://127.0.0.1:9000"), None)
     );
     assert_eq!(offer.upstream.header_timeout, Duration::from_secs(60));
     let [way] = offer.accepts.as_slice() else { panic!("one way to pay: {:?}", offer.accepts) };
@@ -44,7 +44,7 @@ fn every_field_of_the_complete_example_means_what_it_says() {
     assert_eq!(offer.id.to_string(), "shop/weather");
     assert_eq!((offer.path.as_str(), offer.host.as_deref()), ("/weather", Some("api.shop.example")));
     assert_eq!((offer.description.as_str(), offer.paused), ("Weather by the hour", false));
-    assert_eq!(offer.upstream.base, "https://weather.internal/v2");
+    assert_eq!(offer.upstream.base.as_deref(), Some("https://weather.internal/v2"));
     assert_eq!(offer.upstream.header_timeout, Duration::from_secs(30));
     let ways: Vec<_> = offer
         .accepts
@@ -62,7 +62,7 @@ fn the_originals_manifests_load_and_kinds_that_are_not_sold_are_passed_over() {
     assert_eq!(faults(&loaded), [""; 0]);
     let [offer] = loaded.offers.as_slice() else { panic!("one offer: {:?}", loaded.offers) };
     assert_eq!(offer.id.to_string(), "llm/qwen");
-    assert_eq!(offer.upstream.base, "http://ollama.llm.svc.cluster.local:11434");
+    assert_eq!(offer.upstream.base.as_deref(), Some("http://ollama.llm.svc.cluster.local:11434"));
     assert_eq!(offer.description, "A small model, by the request");
     assert_eq!(offer.accepts[0].amount, 1_000.into());
 }
@@ -113,8 +113,8 @@ fn json_is_read_as_yaml_is() {
     let loaded = read(text);
     assert_eq!(amount(&loaded), 1.into());
     assert_eq!(
-        (loaded.offers[0].upstream.base.as_str(), loaded.offers[0].paused),
-        ("http://[::1]:9000/a", true)
+        (loaded.offers[0].upstream.base.as_deref(), loaded.offers[0].paused),
+        (Some("http://[::1]:9000/a"), true)
     );
     let told = faults(&read(&text.replace("\"scheme\": null", "\"sheme\": null")));
     assert_eq!(told.len(), 1, "{told:?}");
@@ -176,7 +176,7 @@ fn words_choose_what_they_say() {
         (Disconnect::Charge, true, "default")
     );
     let service = read(&with("url: http://127.0.0.1:9000", "service: ollama\n    port: 80"));
-    assert_eq!(service.offers[0].upstream.base, "http://ollama.shop.svc.cluster.local:80");
+    assert_eq!(service.offers[0].upstream.base.as_deref(), Some("http://ollama.shop.svc.cluster.local:80"));
     let agent =
         read(&with("  upstream:", "  type: agent\n  agent: {ref: {name: a, namespace: b}}\n  upstream:"));
     assert_eq!((faults(&agent), agent.offers.len()), (vec![], 1));

@@ -1,8 +1,11 @@
-//! Pausing and resuming in files that people wrote: one thing changes, and nothing else.
+//! Pausing, draining and resuming in files that people wrote: one thing changes, and nothing else.
 
-use obol_api::{EditError, Limits, parse, remove, set_paused};
+use obol_api::{Drain, EditError, Limits, parse, remove, set_drain, set_paused};
 use obol_core::{OfferId, Registry};
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 const SPEC: &str = "spec:\n  upstream: {url: http://127.0.0.1:9000}\n  payment:\n    network: base-sepolia\n    \
                     payTo: \"0x2222222222222222222222222222222222222222\"\n    price: {perRequest: \"0.01\"}\n";
@@ -117,4 +120,51 @@ fn a_document_is_taken_out_and_the_others_stay_as_they_are() {
         assert_eq!(take(&alone, "a").expect("removed").rest, None);
     }
     assert_eq!(take(&text, "d"), Err(EditError::NotThere(id("d"))));
+}
+
+fn drain(text: &str, drain: Option<Drain<'_>>) -> Result<String, EditError> {
+    set_drain(text, Path::new("x.yaml"), (&id("a"), drain), (&Registry::built_in(), &limits()))
+}
+
+fn sunset(text: &str) -> Option<SystemTime> {
+    let loaded = parse(text, Path::new("x.yaml"), &Registry::built_in(), &limits());
+    assert_eq!(loaded.faults, [], "{text}");
+    loaded.offers.iter().find(|offer| offer.id == id("a")).expect("the offer").sunset
+}
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+#[test]
+fn an_offer_drains_and_is_resumed_and_everything_else_stays_whatever_its_spec_looks_like() {
+    let first = Drain { at: "2026-11-26T05:00:00Z", grace: "1h", sunset: at(1_795_672_800) };
+    let second = Drain { at: "2026-11-26T06:00:00Z", grace: "90s", sunset: at(1_795_672_890) };
+    let block = manifest("metadata: {name: a}\n");
+    let flow = "apiVersion: obol.org/v1alpha1\nkind: ServiceOffer\nmetadata: {name: a}\nspec: {upstream: {url: \
+                'http://127.0.0.1:9000'}, payment: {network: base, payTo: '0x2222222222222222222222222222222222222222', \
+                price: {perRequest: '1'}}} # end\n";
+    let json = "{\"apiVersion\": \"obol.org/v1alpha1\", \"kind\": \"ServiceOffer\",\n\"metadata\": {\"name\": \"a\"},\n\
+                \"spec\": {\n  \"upstream\": {\"url\": \"http://127.0.0.1:9000\"}, \"payment\": {\"network\": \"base\",\n  \
+                \"payTo\": \"0x2222222222222222222222222222222222222222\", \"price\": {\"perRequest\": \"1\"}}}}\n";
+    let commented = block.replacen("spec:\n", "spec: # what it is\n  # where it is\n", 1);
+    for text in [block.as_str(), &commented, flow, json, &block.replace('\n', "\r\n")] {
+        let draining = drain(text, Some(first)).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(sunset(&draining), Some(first.sunset), "{draining}");
+        let again = drain(&draining, Some(second)).expect("drained anew");
+        assert_eq!(sunset(&again), Some(second.sunset), "{again}");
+        let resumed = drain(&again, None).unwrap_or_else(|error| panic!("{again}: {error}"));
+        assert_eq!((sunset(&resumed), resumed.as_str()), (None, text));
+        assert_eq!(drain(text, None).as_deref(), Ok(text));
+    }
+    let by_hand = block.replacen("spec:\n", "spec:\n  drainAt: 2026-01-01T00:00:00Z # soon\n", 1);
+    let again = drain(&by_hand, Some(first)).expect("drained");
+    assert!(again.contains("  drainAt: \"2026-11-26T05:00:00Z\" # soon\n"), "{again}");
+    assert_eq!(drain(&by_hand, None).as_deref(), Ok(&*block));
+    let elsewhere = block.replacen("spec:\n", "spec:\n  drainAt:\n    2026-01-01T00:00:00Z\n", 1);
+    let refused = drain(&elsewhere, None).expect_err("on two lines");
+    assert!(
+        refused.to_string().contains("take drainAt and drainGracePeriod out of spec at line"),
+        "{refused}"
+    );
 }

@@ -38,7 +38,7 @@ async fn a_folder_that_cannot_be_listed_at_the_start_is_an_error() {
     shop.write("a.yaml", &offer("a", "1"));
     for path in [shop.beside("nothing"), shop.file("a.yaml")] {
         let registry = std::sync::Arc::new(common::registry());
-        assert!(obol_api::Folder::watch(&path, registry, common::limits()).is_err(), "{path:?}");
+        assert!(common::shop::sources(&path, registry).watch().is_err(), "{path:?}");
     }
 }
 

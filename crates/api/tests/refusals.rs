@@ -319,3 +319,33 @@ fn all_faults_of_a_document_are_told_at_once_in_its_order() {
         ]
     );
 }
+
+#[test]
+fn a_drain_that_cannot_be_read_is_told() {
+    let spec = "spec:\n";
+    assert_refused(&[
+        (
+            spec,
+            "spec:\n  drainAt: tomorrow\n",
+            "7: spec.drainAt",
+            "\"tomorrow\" is not a date and time such as",
+        ),
+        (spec, "spec:\n  drainAt: 2026-11-26\n", "7: spec.drainAt", "is not a date and time"),
+        (spec, "spec:\n  drainAt: 5\n", "7: spec.drainAt", "must be a text, not a number"),
+        (spec, "spec:\n  drainAt: 9999-12-31T23:30:00Z\n", "7: spec.drainAt", "is beyond the year 9999"),
+        (
+            spec,
+            "spec:\n  drainGracePeriod: 1d\n",
+            "7: spec.drainGracePeriod",
+            "\"1d\" is not a span of time such as 1h",
+        ),
+        (
+            spec,
+            "spec:\n  drainGracePeriod: -1h\n",
+            "7: spec.drainGracePeriod",
+            "\"-1h\" is not a span of time",
+        ),
+        (spec, "spec:\n  drainGracePeriod: 9000h\n", "7: spec.drainGracePeriod", "is longer than a year"),
+        (spec, "spec:\n  drainat: x\n", "7: spec.drainat", "unknown field; did you mean drainAt?"),
+    ]);
+}

@@ -1,5 +1,8 @@
-use crate::{Amount, Requirement};
-use std::{fmt, time::Duration};
+use crate::{Amount, Pattern, Requirement};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 /// The namespace under which a facilitator's ledger keeps what it settles for others: no offer's.
 pub const FACILITATOR_NAMESPACE: &str = "facilitator";
@@ -30,8 +33,12 @@ impl fmt::Display for OfferId {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// `http` or `https` origin with an optional base path and no trailing slash, such as
-    /// `http://127.0.0.1:9000` or `https://api.example/v2`.
-    pub base: String,
+    /// `http://127.0.0.1:9000` or `https://api.example/v2`. None when only proxies that forward by
+    /// themselves know where it is: the gate has nowhere to forward to then.
+    pub base: Option<String>,
+    /// What is taken off a client's path before it is forwarded: the beginning of the offer's, in
+    /// whole segments; empty when nothing is.
+    pub strip: String,
     /// Replaces the client's `Authorization`. Never shown.
     pub authorization: Option<String>,
     /// How long the upstream may take until its response headers are here.
@@ -42,6 +49,7 @@ impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream")
             .field("base", &self.base)
+            .field("strip", &self.strip)
             .field("authorization", &self.authorization.as_ref().map(|_| "[hidden]"))
             .field("header_timeout", &self.header_timeout)
             .finish()
@@ -82,9 +90,8 @@ pub struct Offer {
     pub description: String,
     /// Only requests for this host are matched, when given. Lower case, without port.
     pub host: Option<String>,
-    /// The path under which the offer is sold, such as `/services/demo-hello`; it and
-    /// everything below it is paid.
-    pub path: String,
+    /// The paths at which the offer is sold, such as `/services/demo-hello` and everything below it.
+    pub path: Pattern,
     pub upstream: Upstream,
     /// At least one; all with the same resource and description.
     pub accepts: Vec<Requirement>,
@@ -92,4 +99,13 @@ pub struct Offer {
     pub on_disconnect: Disconnect,
     /// A paused offer answers 503 and forwards nothing.
     pub paused: bool,
+    /// When the offer drains: the moment from which it is not sold any more.
+    pub sunset: Option<SystemTime>,
+}
+
+impl Offer {
+    /// Whether the offer was drained by then.
+    pub fn is_drained(&self, now: SystemTime) -> bool {
+        self.sunset.is_some_and(|sunset| now >= sunset)
+    }
 }

@@ -143,6 +143,9 @@ reasons! {
     /// The offer is paused.
     OfferPaused { 503, true, v2: "offer_paused", v1: "offer_paused",
         "The seller has paused this offer." }
+    /// The offer was drained: it is not sold any more.
+    OfferDrained { 410, false, v2: "offer_drained", v1: "offer_drained",
+        "The seller has ended this offer." }
     /// No routes are loaded yet.
     NotReady { 503, true, v2: "not_ready", v1: "not_ready",
         "The seller is starting. Try again." }

@@ -9,6 +9,7 @@ mod shop;
 mod sign;
 
 pub(crate) use args::BuyArgs;
+pub(crate) use probe::{Probed, probe};
 pub(crate) use sign::sign;
 
 use crate::exit::Failure;

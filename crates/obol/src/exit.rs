@@ -15,7 +15,7 @@ macro_rules! exits {
 exits! {
     Failed = 1 "failed" "It failed; the message says how.",
     Differs = 3 "ledger and chain differ"
-        "Ledger and chain differ, `chains check` found something wrong, or the demo's ledger does not agree.",
+        "Ledger and chain differ, `chains check` found something wrong, an offer is not sold as it is written, or the demo's ledger does not agree.",
     Config = 4 "configuration refused" "A file or setting is not right; the message names it.",
     TooDear = 6 "the price is above what was allowed" "The price is above `--max-amount`; nothing was paid.",
     Unknown = 7 "a payment is out, and what became of it is not known"

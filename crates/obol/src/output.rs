@@ -2,7 +2,10 @@
 
 use crate::exit::{Exit, Failure};
 use clap::ValueEnum;
-use std::io::Write;
+use std::{
+    io::Write,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
@@ -83,8 +86,18 @@ pub(crate) fn this_command() -> String {
 
 /// Seconds since the Unix epoch as people write it, in UTC.
 pub(crate) fn time(seconds: i64) -> String {
-    let since = std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
+    moment(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+/// The same of a moment.
+pub(crate) fn moment(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+/// The second that a moment is in.
+pub(crate) fn second(at: SystemTime) -> SystemTime {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
 #[cfg(test)]

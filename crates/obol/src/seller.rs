@@ -2,7 +2,7 @@
 
 use crate::{endpoint::Endpoint, exit::Failure};
 use alloy_primitives::Address;
-use obol_api::{Fault, Folder};
+use obol_api::{Fault, Sources};
 use obol_core::{Asset, ChainId, Offer, Registry};
 use obol_evm::{check_asset, check_chain};
 use obol_facilitator::{ChainSetup, Facilitator, RemoteSetup, Timing};
@@ -10,7 +10,7 @@ use obol_ledger::{Attendant, Awaited, Ledger};
 use obol_verifier::{Catalog, ForwardAuth, Gate, Limits, Parts, TrustedProxies, serve_admin, serve_gate};
 use std::{
     collections::HashSet,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -25,6 +25,7 @@ pub(crate) struct Setup {
     pub(crate) remotes: Vec<RemoteSetup>,
     pub(crate) ledger: Ledger,
     pub(crate) offers: PathBuf,
+    pub(crate) pricing: Option<PathBuf>,
     pub(crate) listener: TcpListener,
     pub(crate) admin: TcpListener,
     pub(crate) trusted: TrustedProxies,
@@ -66,8 +67,17 @@ impl Seller {
             max_sales: setup.max_sales,
         })
         .map_err(|error| Failure::failed(format!("cannot read this machine's certificates: {error}")))?;
-        let folder = Folder::watch(&setup.offers, Arc::clone(&setup.registry), limits)
-            .map_err(|error| Failure::config(format!("--offers: {error}")))?;
+        let sources = Sources {
+            offers: setup.offers.clone(),
+            pricing: setup.pricing,
+            registry: Arc::clone(&setup.registry),
+            limits,
+        };
+        let places = match &sources.pricing {
+            Some(file) => vec![setup.offers, file.clone()],
+            None => vec![setup.offers],
+        };
+        let watch = sources.watch().map_err(|error| Failure::config(format!("--offers: {error}")))?;
         let (stop_selling, stopped) = watch::channel(false);
         let selling = tokio::spawn(serve_gate(gate.clone(), setup.listener, setup.limits, stopped));
         let (stop_admin, stopped) = watch::channel(false);
@@ -75,7 +85,7 @@ impl Seller {
         let endpoints = setup.endpoints;
         let registry = setup.registry;
         tokio::spawn(check_chains(endpoints.clone()));
-        tokio::spawn(publish(folder, setup.offers, catalog, registry, (endpoints, served)));
+        tokio::spawn(publish(watch, places, catalog, registry, (endpoints, served)));
         Ok(Self { gate, selling, stop_selling, admin, stop_admin, facilitator })
     }
 
@@ -126,19 +136,20 @@ async fn tell_unattended(ledger: Ledger, attendants: Vec<Attendant>) {
     }
 }
 
-/// Publishes each load of the folder for as long as the folder is watched.
+/// Publishes each load of what is written for as long as it is watched.
 async fn publish(
-    mut folder: obol_api::Watch,
-    path: PathBuf,
+    mut written: obol_api::Watch,
+    places: Vec<PathBuf>,
     catalog: Arc<Catalog>,
     registry: Arc<Registry>,
     (endpoints, served): (Vec<Endpoint>, HashSet<ChainId>),
 ) {
     let mut known_faults: HashSet<String> = HashSet::new();
+    let mut known_notes: HashSet<String> = HashSet::new();
     let mut known_assets: HashSet<Arc<Asset>> = HashSet::new();
     let mut sells = true;
     loop {
-        let loaded = folder.loaded();
+        let loaded = written.loaded();
         let (offers, unreached) = sellable(&loaded.offers, &served);
         let conflicts = catalog.publish(&offers, &registry);
         let faults = loaded.faults.iter().map(Fault::to_string);
@@ -146,6 +157,12 @@ async fn publish(
             faults.chain(unreached).chain(conflicts.iter().map(ToString::to_string)).collect();
         // Each once, not at every reload.
         faults.difference(&known_faults).for_each(|fault| tracing::error!("{fault}"));
+        for note in loaded.notes.iter().map(Fault::to_string) {
+            if !known_notes.contains(&note) {
+                tracing::warn!("{note}");
+                known_notes.insert(note);
+            }
+        }
         let asked =
             offers.iter().flat_map(|offer| &offer.accepts).map(|required| Arc::clone(&required.asset));
         let new: Vec<_> = asked.filter(|asset| known_assets.insert(Arc::clone(asset))).collect();
@@ -153,22 +170,27 @@ async fn publish(
         let selling = offers.len() - conflicts.len();
         tracing::info!(offers = selling, faults = faults.len(), "offers are loaded");
         if std::mem::replace(&mut sells, selling > 0) && !sells {
-            tracing::warn!("{}", nothing_sold(&path, faults.len()));
+            tracing::warn!("{}", nothing_sold(&places, faults.len()));
         }
         known_faults = faults;
-        if folder.changed().await.is_err() {
+        if written.changed().await.is_err() {
             return;
         }
     }
 }
 
-fn nothing_sold(folder: &Path, faults: usize) -> String {
-    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let why = match faults {
-        0 => "it has no ServiceOffer in a file *.yaml, *.yml or *.json (folders below it are not read)",
-        _ => "the faults above say why",
+fn nothing_sold(places: &[PathBuf], faults: usize) -> String {
+    let absolute = |place: &PathBuf| std::path::absolute(place).unwrap_or_else(|_| place.clone());
+    let places: Vec<_> = places.iter().map(|place| absolute(place).display().to_string()).collect();
+    let why = match (faults, places.len()) {
+        (0, 1) => "it has no ServiceOffer in a file *.yaml, *.yml or *.json (folders below it are not read)",
+        (0, _) => {
+            "the folder has no ServiceOffer in a file *.yaml, *.yml or *.json (folders below it are not read), \
+             and the file no route"
+        }
+        (_, _) => "the faults above say why",
     };
-    format!("nothing is sold: no offer of {} can be; {why}", folder.display())
+    format!("nothing is sold: no offer of {} can be; {why}", places.join(" and "))
 }
 
 /// The offers all of whose chains this process reaches, and what is wrong with the others.

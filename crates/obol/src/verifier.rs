@@ -39,6 +39,7 @@ pub(crate) async fn run(args: VerifierArgs, logging: Logging, faults: Faults) ->
         remotes: settling.remote_setups(),
         ledger,
         offers: settings.offers,
+        pricing: settings.pricing,
         listener,
         admin,
         trusted: TrustedProxies::new(settings.trusted),

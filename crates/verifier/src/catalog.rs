@@ -2,6 +2,7 @@
 
 use crate::{page::Menu, posted::Challenges};
 use arc_swap::ArcSwapOption;
+use http::HeaderValue;
 use obol_core::{Conflict, Offer, OfferId, Registry, RequestPath, Routes};
 use obol_serve::Trouble;
 use obol_wire::ChallengeTemplate;
@@ -14,8 +15,10 @@ pub(crate) struct Listed {
     pub(crate) challenges: Challenges,
     /// Of its upstream; outlives a load.
     pub(crate) upstream: Arc<Trouble>,
-    /// Segments of the offer's path, which the upstream does not see.
+    /// Segments of a client's path that the upstream does not see.
     pub(crate) segments: usize,
+    /// What buyers of a draining offer are told (RFC 8594).
+    pub(crate) sunset: Option<HeaderValue>,
 }
 
 /// What is sold at one moment.
@@ -61,7 +64,8 @@ impl Catalog {
                     ChallengeTemplate::new(&offer.accepts, registry, &offer.description),
                     Menu::new(Arc::clone(offer), registry),
                 ),
-                segments: offer.path.split('/').filter(|segment| !segment.is_empty()).count(),
+                segments: offer.upstream.strip.split('/').filter(|segment| !segment.is_empty()).count(),
+                sunset: offer.sunset.and_then(|at| HeaderValue::try_from(httpdate::fmt_http_date(at)).ok()),
                 offer: Arc::clone(offer),
                 upstream: known.get(&offer.id).map_or_else(Arc::default, |trouble| Arc::clone(trouble)),
             }))

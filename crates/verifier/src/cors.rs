@@ -4,7 +4,7 @@ use crate::body::GateBody;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 const READABLE: HeaderValue =
-    HeaderValue::from_static("PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, Retry-After");
+    HeaderValue::from_static("PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, Retry-After, Sunset");
 
 const ALWAYS_ALLOWED: &str = "payment-signature, x-payment, content-type, authorization, accept";
 

@@ -15,7 +15,7 @@ use crate::{
     receipts::{self, Receipts},
     sale::Sale,
     trust::{Outside, TrustedProxies},
-    upstream::{UpstreamClient, is_sold},
+    upstream::{self, UpstreamClient, is_sold},
 };
 use futures_util::{
     FutureExt,
@@ -34,10 +34,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::SystemTime,
 };
 use tokio::sync::{Semaphore, oneshot, watch};
 
 const X_PAYMENT: HeaderName = HeaderName::from_static(obol_wire::header::X_PAYMENT);
+const SUNSET: HeaderName = HeaderName::from_static("sunset");
 const PAYMENT_SIGNATURE: HeaderName = HeaderName::from_static(obol_wire::header::PAYMENT_SIGNATURE);
 
 /// What a gate is made of.
@@ -174,22 +176,26 @@ impl Gate {
             Ok(listed) => listed,
             Err(refusal) => return drained(request, refuse_at(door, &refusal, WireVersion::V2)),
         };
+        if door == Door::Gate && listed.offer.upstream.base.is_none() {
+            return drained(request, refuse_at(door, &upstream::NOT_HERE, WireVersion::V2));
+        }
         // A proxy would pass leave for the question on as leave for the request.
         if door == Door::Gate
             && let Some(answer) = cors::preflight(request.method(), request.headers())
         {
             return at_once(answer);
         }
-        let origin = request.headers().get(header::ORIGIN).cloned();
+        let around =
+            Around { origin: request.headers().get(header::ORIGIN).cloned(), sunset: listed.sunset.clone() };
         match admit(&listed, &request) {
             Ok(claim) => {
                 let gate = self.clone();
                 let sold = async move { gate.charge(door, listed, claim, request, outside).await };
-                Either::Right(sold.map(move |response| exposed(response, origin.as_ref())).boxed())
+                Either::Right(sold.map(move |response| around.put(response)).boxed())
             }
             Err((refusal, version)) => {
                 let response = refuse(door, &listed, &refusal, version, &request, &outside);
-                drained(request, exposed(response, origin.as_ref()))
+                drained(request, around.put(response))
             }
         }
     }
@@ -252,9 +258,20 @@ fn drained(request: Request<Incoming>, response: Response<GateBody>) -> Answerin
     at_once(response)
 }
 
-fn exposed(mut response: Response<GateBody>, origin: Option<&HeaderValue>) -> Response<GateBody> {
-    cors::expose(response.headers_mut(), origin);
-    response
+/// What every answer to a request has around it.
+struct Around {
+    origin: Option<HeaderValue>,
+    sunset: Option<HeaderValue>,
+}
+
+impl Around {
+    fn put(self, mut response: Response<GateBody>) -> Response<GateBody> {
+        cors::expose(response.headers_mut(), self.origin.as_ref());
+        if let Some(sunset) = self.sunset {
+            response.headers_mut().insert(SUNSET, sunset);
+        }
+        response
+    }
 }
 
 /// A request for which no offer answers.
@@ -293,6 +310,9 @@ fn admit(listed: &Listed, request: &Request<Incoming>) -> Result<Claim, (Refusal
     let refuse = |refusal| (refusal, WireVersion::V2);
     if listed.offer.paused {
         return Err(refuse(Reason::OfferPaused.into()));
+    }
+    if listed.offer.is_drained(SystemTime::now()) {
+        return Err(refuse(Reason::OfferDrained.into()));
     }
     if asks_for_upgrade(headers) {
         return Err(refuse(Reason::UpgradeRefused.into()));

@@ -126,7 +126,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use alloy_primitives::Address;
-    use obol_core::{ChainId, Charge, Disconnect, OfferId, Upstream};
+    use obol_core::{ChainId, Charge, Disconnect, OfferId, Pattern, Upstream};
     use std::time::Duration;
 
     fn menu(description: &str, symbol: &str, prices: &[u64]) -> Menu {
@@ -144,9 +144,10 @@ mod tests {
             id: OfferId { namespace: "default".to_owned(), name: "hello".to_owned() },
             description: description.to_owned(),
             host: None,
-            path: "/services/hello".to_owned(),
+            path: Pattern::Below("/services/hello".to_owned()),
             upstream: Upstream {
-                base: "http://127.0.0.1:9000".to_owned(),
+                base: None,
+                strip: String::new(),
                 authorization: None,
                 header_timeout: Duration::from_secs(60),
             },
@@ -154,6 +155,7 @@ mod tests {
             charge: Charge::BeforeBody,
             on_disconnect: Disconnect::Release,
             paused: false,
+            sunset: None,
         };
         Menu::new(Arc::new(offer), &registry)
     }

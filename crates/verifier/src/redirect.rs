@@ -2,7 +2,7 @@
 //! place's other name.
 
 use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
-use obol_core::Offer;
+use obol_core::{Offer, Pattern};
 
 /// Where the response to a request of this method sends the client on within the offer: its
 /// `Location` under the offer's path, where the client can follow it. Any other redirect is a
@@ -20,10 +20,25 @@ pub(crate) fn within<B>(offer: &Offer, method: &Method, response: &Response<B>) 
         return None;
     }
     let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
-    let base = &offer.upstream.base;
+    let base = offer.upstream.base.as_deref()?;
     // Two slashes would be another server's name.
     let below = below(base, path_within(base, location)?).filter(|below| !below.starts_with("//"))?;
-    HeaderValue::try_from(format!("{}{below}", offer.path.trim_end_matches('/'))).ok()
+    let outside = format!("{}{below}", offer.upstream.strip);
+    is_sold_with(offer, &outside).then(|| HeaderValue::try_from(outside).ok())?
+}
+
+/// Whether the offer's path is this one, or it sells everything below its path and this is there.
+fn is_sold_with(offer: &Offer, outside: &str) -> bool {
+    let path = outside.split(['?', '#']).next().unwrap_or_default();
+    match &offer.path {
+        Pattern::Exact(own) => path == own,
+        Pattern::Below(own) => {
+            let rest = path.strip_prefix(own.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }
+        // Where it leads to may be another offer's.
+        Pattern::Glob(_) => false,
+    }
 }
 
 /// The path that the upstream names on itself.
@@ -57,9 +72,10 @@ mod tests {
             id: OfferId { namespace: "test".to_owned(), name: "test".to_owned() },
             description: String::new(),
             host: None,
-            path: "/services/hello".to_owned(),
+            path: Pattern::Below("/services/hello".to_owned()),
             upstream: Upstream {
-                base: base.to_owned(),
+                base: Some(base.to_owned()),
+                strip: "/services/hello".to_owned(),
                 authorization: None,
                 header_timeout: Duration::from_secs(1),
             },
@@ -67,6 +83,7 @@ mod tests {
             charge: Charge::BeforeBody,
             on_disconnect: Disconnect::Release,
             paused: false,
+            sunset: None,
         };
         let response = Response::builder().status(status).header("location", location).body(()).unwrap();
         within(&offer, method, &response).map(|location| location.to_str().unwrap().to_owned())

@@ -426,7 +426,8 @@ impl Sale {
     /// Says once that the upstream begins to fail, and once that it works again.
     fn note_upstream(&self, answered: &Result<Response<Incoming>, Unanswered>) {
         let offer = &self.listed.offer;
-        let (offer, upstream, trouble) = (&offer.id, &offer.upstream.base, &self.listed.upstream);
+        let upstream = offer.upstream.base.as_deref().unwrap_or_default();
+        let (offer, trouble) = (&offer.id, &self.listed.upstream);
         let cause: &dyn std::fmt::Display = match answered {
             Ok(response) if response.status().is_server_error() => &response.status(),
             Ok(_) => {

@@ -9,13 +9,19 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use obol_core::{Reason, Refusal, Upstream};
-use std::{net::IpAddr, time::Duration};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 /// One pool of connections for all upstreams.
 #[derive(Clone, Debug)]
 pub(crate) struct UpstreamClient {
     client: Client<HttpsConnector<HttpConnector>, Incoming>,
 }
+
+/// The answer to requests for an offer that the gate has no upstream of.
+pub(crate) const NOT_HERE: Refusal = Refusal {
+    reason: Reason::NoRoute,
+    detail: Cow::Borrowed("it is served only through a proxy that asks at /verify and forwards by itself"),
+};
 
 /// How long a connection to an upstream may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -102,9 +108,10 @@ fn rewrite(
     asker: &Asker,
 ) -> Result<Request<Incoming>, Refusal> {
     let (request::Parts { method, uri, headers, .. }, body) = request.into_parts();
+    let base = upstream.base.as_deref().ok_or(NOT_HERE)?;
     let target = match uri.query() {
-        Some(query) => format!("{}{path}?{query}", upstream.base),
-        None => format!("{}{path}", upstream.base),
+        Some(query) => format!("{base}{path}?{query}"),
+        None => format!("{base}{path}"),
     };
     let mut target: Uri = target
         .parse()

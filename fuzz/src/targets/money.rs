@@ -2,9 +2,13 @@
 
 use super::registry;
 use alloy_primitives::U256;
-use obol_api::Limits;
+use obol_api::{Drain, Fault, Limits, Pricing, PricingField};
 use obol_core::{Amount, ChainId};
-use std::{collections::HashSet, path::Path, time::Duration};
+use std::{
+    collections::HashSet,
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
 
 /// The first byte is the asset's decimals. No text becomes another sum than the one it says, and
 /// no sum is changed by being shown.
@@ -50,13 +54,22 @@ pub fn chain_ids(data: &[u8]) {
     }
 }
 
-/// Whatever is paused, resumed or taken out is the only offer of its text that changes.
+/// Whatever is paused, drained, resumed or taken out is the only offer of its text that changes.
 pub fn edits(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (file, limits) = (Path::new("offers/fuzz.yaml"), limits());
     let offers = |text: &str| obol_api::parse(text, file, registry(), &limits).offers;
     let before = offers(text);
     for offer in &before {
+        for sunset in [Some(UNIX_EPOCH + Duration::from_secs(1_795_672_800)), None] {
+            let drain = sunset.map(|sunset| Drain { at: "2026-11-26T05:00:00Z", grace: "1h", sunset });
+            if let Ok(changed) = obol_api::set_drain(text, file, (&offer.id, drain), (registry(), &limits)) {
+                for (one, other) in before.iter().zip(&offers(&changed)) {
+                    let same = if one.id == offer.id { other.sunset == sunset } else { one == other };
+                    assert!(same, "{one:?} became {other:?}");
+                }
+            }
+        }
         let paused = !offer.paused;
         if let Ok(changed) = obol_api::set_paused(text, file, (&offer.id, paused), (registry(), &limits)) {
             let after = offers(&changed);
@@ -73,6 +86,48 @@ pub fn edits(data: &[u8]) {
     }
 }
 
+/// Whatever route loads can be sold, and forwards what its paths begin with or less. What is written
+/// into the file is what it says then.
+pub fn pricing(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (file, limits) = (Path::new("fuzz.yaml"), limits());
+    let parse = |text: &str| Pricing::parse(text, file, registry(), &limits);
+    let before = parse(text);
+    for route in &before.routes {
+        let (offer, path) = (&route.offer, route.offer.path.as_str());
+        assert!(path.starts_with('/') && !offer.accepts.is_empty(), "{offer:?}");
+        assert!(path.strip_prefix(&*offer.upstream.strip).is_some(), "{offer:?}");
+        assert!(obol_core::is_label(&offer.id.namespace) && obol_core::is_label(&offer.id.name), "{offer:?}");
+        for requirement in &offer.accepts {
+            assert!(!requirement.amount.is_zero() && !requirement.pay_to.is_zero(), "{requirement:?}");
+            let least = offer.upstream.header_timeout + limits.settle_and_skew;
+            assert!(Duration::from_secs(requirement.max_timeout_seconds) >= least, "{requirement:?}");
+        }
+    }
+    told_where(&before.faults, text);
+    for (field, value) in [
+        (PricingField::Wallet, "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"),
+        (PricingField::Chain, "polygon"),
+    ] {
+        if let Ok(changed) = obol_api::set_pricing(text, file, (field, value), (registry(), &limits)) {
+            let after = parse(&changed);
+            let written = if field == PricingField::Wallet { after.wallet } else { after.chain };
+            assert_eq!(written.as_deref(), Some(value), "{changed}");
+            assert!(after.routes.len() >= before.routes.len(), "{changed}");
+        }
+    }
+}
+
+fn told_where(faults: &[Fault], text: &str) {
+    // To YAML a carriage return ends a line, too.
+    let lines = text.matches(['\n', '\r']).count() + 2;
+    for fault in faults {
+        let line = fault.line.and_then(|line| usize::try_from(line).ok());
+        assert!(line.is_none_or(|line| (1..=lines).contains(&line)), "{fault} of {lines} lines");
+        assert!(!fault.message.is_empty());
+    }
+}
+
 fn limits() -> Limits {
     Limits { settle_and_skew: Duration::from_secs(35), payees: None }
 }
@@ -86,19 +141,14 @@ pub fn manifests(data: &[u8]) {
     let mut names = HashSet::new();
     for offer in &loaded.offers {
         assert!(names.insert(&offer.id), "{} twice", offer.id);
-        assert!(offer.path.starts_with('/') && !offer.accepts.is_empty(), "{offer:?}");
-        assert!(offer.upstream.base.starts_with("http://") || offer.upstream.base.starts_with("https://"));
+        assert!(offer.path.as_str().starts_with('/') && !offer.accepts.is_empty(), "{offer:?}");
+        let base = offer.upstream.base.as_deref().unwrap_or_default();
+        assert!(base.starts_with("http://") || base.starts_with("https://"), "{offer:?}");
         for requirement in &offer.accepts {
             assert!(!requirement.amount.is_zero() && !requirement.pay_to.is_zero(), "{requirement:?}");
             let least = offer.upstream.header_timeout + limits.settle_and_skew;
             assert!(Duration::from_secs(requirement.max_timeout_seconds) >= least, "{requirement:?}");
         }
     }
-    // To YAML a carriage return ends a line, too.
-    let lines = text.matches(['\n', '\r']).count() + 2;
-    for fault in &loaded.faults {
-        let line = fault.line.and_then(|line| usize::try_from(line).ok());
-        assert!(line.is_none_or(|line| (1..=lines).contains(&line)), "{fault} of {lines} lines");
-        assert!(!fault.message.is_empty());
-    }
+    told_where(&loaded.faults, text);
 }

@@ -1,6 +1,6 @@
 //! What decides which offer a request is for, and whom its headers come from.
 
-use obol_core::{Charge, Disconnect, MAX_DEPTH, Offer, OfferId, RequestPath, Routes, Upstream};
+use obol_core::{Charge, Disconnect, MAX_DEPTH, Offer, OfferId, Pattern, RequestPath, Routes, Upstream};
 use obol_verifier::Network;
 use std::{sync::Arc, time::Duration};
 
@@ -60,7 +60,7 @@ pub fn routes(data: &[u8]) {
         if host.is_none() || host == Some(HOST) {
             let expected = candidates.into_iter().flatten().next();
             let expected = expected.filter(|offer| owns(offer, path.decoded()));
-            let depth = |offer: &&Arc<Offer>| offer.path.trim_end_matches('/').len();
+            let depth = |offer: &&Arc<Offer>| offer.path.as_str().trim_end_matches('/').len();
             let expected = expected.filter(|offer| to_others.as_ref().map(depth) == Some(depth(offer)));
             assert_eq!(found.map(|offer| &offer.id), expected.map(|offer| &offer.id), "{host:?}");
         }
@@ -86,9 +86,10 @@ fn offer((index, path): (usize, &str)) -> Arc<Offer> {
         id: OfferId { namespace: "fuzz".to_owned(), name: index.to_string() },
         description: String::new(),
         host: (index % 2 == 1).then(|| HOST.to_owned()),
-        path: path.to_owned(),
+        path: Pattern::Below(path.to_owned()),
         upstream: Upstream {
-            base: "http://127.0.0.1:1".to_owned(),
+            base: None,
+            strip: String::new(),
             authorization: None,
             header_timeout: Duration::from_secs(1),
         },
@@ -96,21 +97,147 @@ fn offer((index, path): (usize, &str)) -> Arc<Offer> {
         charge: Charge::BeforeBody,
         on_disconnect: Disconnect::Release,
         paused: false,
+        sunset: None,
     })
 }
 
 fn owns(offer: &Offer, path: &str) -> bool {
-    path.strip_prefix(offer.path.trim_end_matches('/'))
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    is_at_or_below(offer.path.as_str(), path)
+}
+
+fn is_at_or_below(sold: &str, path: &str) -> bool {
+    path.strip_prefix(sold.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn deepest<'a>(served: &[&'a Arc<Offer>], host: Option<&str>, path: &str) -> Option<&'a Arc<Offer>> {
     let folded = path.to_ascii_lowercase();
     let at_prefix = |offer: &&&Arc<Offer>| {
-        let lower = Offer { path: offer.path.to_ascii_lowercase(), ..offer.as_ref().clone() };
-        offer.host.as_deref() == host && owns(&lower, &folded)
+        let lower = offer.path.as_str().to_ascii_lowercase();
+        offer.host.as_deref() == host && is_at_or_below(&lower, &folded)
     };
-    served.iter().filter(at_prefix).max_by_key(|offer| offer.path.trim_end_matches('/').len()).copied()
+    served
+        .iter()
+        .filter(at_prefix)
+        .max_by_key(|offer| offer.path.as_str().trim_end_matches('/').len())
+        .copied()
+}
+
+/// Lines: a request's path, then patterns: with a last `/*` all below, with others some segments,
+/// without any a path alone.
+///
+/// What is found fits the path as it is spelled, and is what a plain reading of the rules finds.
+pub fn patterns(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut lines = text.lines();
+    let Some(Ok(path)) = lines.next().map(RequestPath::parse) else { return };
+    let is_pattern = |line: &&str| {
+        let whole = line.split('/').all(|segment| segment == "*" || !segment.contains('*'));
+        is_sold(line) && whole && (line.len() == 1 || !line.ends_with('/'))
+    };
+    let offers: Vec<_> = lines.filter(is_pattern).take(24).enumerate().map(pattern).collect();
+    let (routes, conflicts) = Routes::compile(offers.iter().cloned());
+    assert_eq!(routes.len() + conflicts.len(), offers.len());
+    let served: Vec<_> =
+        offers.iter().filter(|offer| conflicts.iter().all(|conflict| conflict.refused != offer.id)).collect();
+    let found = routes.find(None, &path);
+    let id = |offer: &Arc<Offer>| offer.id.clone();
+    let by_rule = |path: &str| most_specific(&served, &segments(&path.to_ascii_lowercase()));
+    let expected = by_rule(path.decoded())
+        .filter(|offer| by_rule(&plain(path.decoded())).map(id) == Some(id(offer)))
+        .filter(|offer| fits(&offer.path, &segments(path.decoded())));
+    assert_eq!(found.map(id), expected.map(id), "{:?}", path.decoded());
+}
+
+fn pattern((index, line): (usize, &str)) -> Arc<Offer> {
+    let mut offer = Arc::unwrap_or_clone(offer((index * 2, line)));
+    offer.path = match (line.find('*'), line.strip_suffix("/*")) {
+        (None, _) => Pattern::Exact(line.to_owned()),
+        (Some(star), Some(path)) if star == path.len() + 1 => {
+            Pattern::Below(if path.is_empty() { "/" } else { path }.to_owned())
+        }
+        _ => Pattern::Glob(line.to_owned()),
+    };
+    Arc::new(offer)
+}
+
+/// What stands between slashes; the last is empty when the path ends in one.
+fn segments(path: &str) -> Vec<&str> {
+    path.split('/').skip(1).collect()
+}
+
+fn fits(pattern: &Pattern, path: &[&str]) -> bool {
+    let own: Vec<_> = segments(pattern.as_str()).into_iter().filter(|segment| !segment.is_empty()).collect();
+    let (open, own) = match (pattern, own.split_last()) {
+        (Pattern::Glob(_), Some((&"*", own))) => (true, own),
+        _ => (false, own.as_slice()),
+    };
+    let begins = own.len() <= path.len()
+        && own.iter().zip(path).all(|(own, segment)| own == segment || (*own == "*" && !segment.is_empty()));
+    let rest = path.get(own.len()..).unwrap_or_default();
+    begins
+        && match pattern {
+            Pattern::Below(_) => true,
+            Pattern::Exact(_) => rest.is_empty() || (own.is_empty() && rest == [""]),
+            Pattern::Glob(_) if open => rest.first().is_some_and(|segment| !segment.is_empty()),
+            Pattern::Glob(_) => rest.is_empty(),
+        }
+}
+
+/// Of a folded path: the deepest path that sells it, unless a deeper one is sold alone; then the
+/// longest pattern that is deeper than that one.
+fn most_specific<'a>(served: &[&'a Arc<Offer>], path: &[&str]) -> Option<&'a Arc<Offer>> {
+    let lower = |offer: &Offer| match &offer.path {
+        Pattern::Below(path) => Pattern::Below(path.to_ascii_lowercase()),
+        Pattern::Exact(path) => Pattern::Exact(path.to_ascii_lowercase()),
+        Pattern::Glob(path) => Pattern::Glob(path.to_ascii_lowercase()),
+    };
+    let depth = |pattern: &Pattern| {
+        let own = segments(pattern.as_str());
+        own.iter().filter(|segment| !segment.is_empty()).count() - usize::from(own.last() == Some(&"*"))
+    };
+    // Whether what is below this path is its own, whoever may have it.
+    let owns = |pattern: &Pattern| fits(&Pattern::Below(pattern.as_str().to_owned()), path);
+    let mut at_paths: Vec<_> =
+        served.iter().filter(|offer| !matches!(offer.path, Pattern::Glob(_))).collect();
+    at_paths.sort_by_key(|offer| {
+        (std::cmp::Reverse(depth(&offer.path)), matches!(offer.path, Pattern::Below(_)))
+    });
+    let mut kept = 0;
+    for offer in at_paths {
+        let pattern = lower(offer);
+        let deep = depth(&pattern);
+        let slash = path.len() == deep + 1 && path[deep].is_empty();
+        if deep < kept || !owns(&pattern) {
+            continue;
+        }
+        match pattern {
+            _ if fits(&pattern, path) && !(deep == kept && kept > 0 && slash) => return Some(offer),
+            Pattern::Exact(_) => kept = kept.max(deep),
+            Pattern::Below(_) | Pattern::Glob(_) => {}
+        }
+    }
+    let mut globs: Vec<_> = served.iter().filter(|offer| matches!(offer.path, Pattern::Glob(_))).collect();
+    globs.sort_by_key(|offer| {
+        let own = segments(offer.path.as_str());
+        let any: Vec<_> = own.iter().take(depth(&offer.path)).map(|segment| *segment == "*").collect();
+        (std::cmp::Reverse(any.len()), own.last() == Some(&"*"), any)
+    });
+    for offer in globs {
+        let pattern = lower(offer);
+        let deep = depth(&pattern);
+        if deep <= kept {
+            continue;
+        }
+        if fits(&pattern, path) {
+            return Some(offer);
+        }
+        // What is below a pattern without an open end is nobody's.
+        let head = Pattern::Glob(pattern.as_str().to_owned());
+        if path.len() > deep && fits(&head, &path[..deep]) {
+            return None;
+        }
+    }
+    None
 }
 
 /// A network that is read is read the same again when it is written anew.

@@ -14,7 +14,7 @@ pub(crate) fn offers(shop: &Shop, upstream: &Upstream) -> Vec<Offer> {
     let mut offers = Vec::new();
     for (path, base, units) in [(PAID, "/paid", 10_000), (DEEP, "/deep", 90_000), (NEAR, "/near", 10_000)] {
         let mut offer = shop.offer(path, upstream);
-        offer.upstream.base.push_str(base);
+        offer.upstream.base = Some(format!("{}{base}", upstream.base()));
         offer.accepts[0].amount = Amount::from(units);
         offers.push(offer);
     }

@@ -10,7 +10,7 @@ use obol_devchain::{
 };
 use obol_ledger::State;
 use obol_tests::{Buyer, Customer, Shop, ShopOptions, Upstream, fetch, get, paid, request, until};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const AT: &str = "/services/paid";
 
@@ -57,6 +57,31 @@ async fn a_paused_offer_takes_no_payment_and_goes_on_where_it_stopped() -> Resul
     offer.paused = false;
     shop.publish(&[offer])?;
     assert_eq!(fetch(shop.address, paid(get(AT), &header)).await?.status, StatusCode::OK);
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_offer_ends_by_the_clock_without_another_load() -> Result<()> {
+    let shop = Shop::open(ShopOptions::default()).await?;
+    let upstream = Upstream::hello().await?;
+    let mut offer = shop.offer(AT, &upstream);
+    let sunset = SystemTime::now() + Duration::from_secs(6);
+    offer.sunset = Some(sunset);
+    shop.publish(&[offer])?;
+    let sold = customer(&shop).buy(AT).await?;
+    assert!(sold.status == StatusCode::OK && sold.header("sunset").is_some(), "{sold:?}");
+    let (_, header) = customer(&shop).payment(AT).await?;
+    let ended = until("the offer has ended", async || {
+        let answered = fetch(shop.address, get(AT)).await?;
+        Ok((answered.status != StatusCode::PAYMENT_REQUIRED).then_some(answered))
+    })
+    .await?;
+    assert!(SystemTime::now() >= sunset, "{ended:?}");
+    for answered in [ended, fetch(shop.address, paid(get(AT), &header)).await?] {
+        answered.expect_refusal(Reason::OfferDrained)?;
+        assert!(answered.header("payment-required").is_none() && answered.header("retry-after").is_none());
+    }
+    assert_eq!((upstream.count(), shop.payments().await?.len()), (1, 1));
     shop.close().await
 }
 

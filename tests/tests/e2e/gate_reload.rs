@@ -36,7 +36,7 @@ fn editions(shop: &Shop, upstream: &Upstream) -> [Offer; 2] {
     [("first", 10_000), ("second", 20_000)].map(|(edition, units)| {
         let mut offer = shop.offer(AT, upstream);
         offer.description = edition.to_owned();
-        offer.upstream.base = format!("{}/{edition}", upstream.base());
+        offer.upstream.base = Some(format!("{}/{edition}", upstream.base()));
         offer.accepts[0].amount = Amount::from(units);
         offer
     })

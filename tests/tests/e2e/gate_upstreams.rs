@@ -114,7 +114,7 @@ async fn an_upstream_that_fails_before_its_head_is_whole_costs_nothing() -> Resu
     ] {
         let (address, server) = says(bytes, then).await?;
         let mut bad = offer.clone();
-        bad.upstream.base = format!("http://{address}");
+        bad.upstream.base = Some(format!("http://{address}"));
         if reason == Reason::UpstreamTimeout {
             bad.upstream.header_timeout = Duration::from_millis(500);
         }
@@ -149,7 +149,7 @@ async fn an_upstream_that_is_not_there_costs_nothing() -> Result<()> {
     let free = format!("http://{}", nobody.local_addr()?);
     for base in [free.as_str(), "http://no-such-host.invalid", "https://127.0.0.1:1"] {
         let mut offer = shop.offer(AT, &good);
-        offer.upstream.base = base.to_owned();
+        offer.upstream.base = Some(base.to_owned());
         shop.publish(&[offer])?;
         let (_, header) = customer.payment(AT).await?;
         let failed = fetch(shop.address, paid(get(AT), &header)).await?;

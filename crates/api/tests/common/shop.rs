@@ -1,8 +1,14 @@
 //! A folder of manifests that is watched.
 
 use super::{limits, registry};
-use obol_api::{Folder, Loaded, Watch};
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use obol_api::{Loaded, Sources, Watch};
+use obol_core::Registry;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tempfile::TempDir;
 
 /// Long enough for a slow machine; nothing waits for it that goes right.
@@ -42,8 +48,13 @@ impl Shop {
     }
 
     pub(crate) fn watch(&self) -> Watch {
-        Folder::watch(&self.offers(), Arc::new(registry()), limits()).expect("a folder that can be listed")
+        sources(&self.offers(), Arc::new(registry())).watch().expect("a folder that can be listed")
     }
+}
+
+/// A folder alone.
+pub(crate) fn sources(offers: &Path, registry: Arc<Registry>) -> Sources {
+    Sources { offers: offers.to_owned(), pricing: None, registry, limits: limits() }
 }
 
 /// An offer for so much per request.

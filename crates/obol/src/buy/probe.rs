@@ -1,30 +1,61 @@
 //! `obol buy probe`
 
-use super::{args::ProbeArgs, choice::ways, shop::Shop};
+use super::{
+    args::{ProbeArgs, RequestArgs},
+    choice::ways,
+    shop::Shop,
+};
 use crate::{
     exit::Failure,
     output::{self, Output, Table},
 };
+use obol_core::Registry;
+use obol_wire::Sale;
 use serde_json::json;
+
+/// What a seller says to a request without a payment.
+#[derive(Debug)]
+pub(crate) enum Probed {
+    Sold(Sale),
+    /// With the reason that is given for it.
+    Otherwise {
+        status: u16,
+        reason: String,
+    },
+}
+
+/// Asks as a client does that pays nothing. `host` is named in the place of the address's own.
+pub(crate) async fn probe(url: &str, host: Option<&str>, registry: &Registry) -> Result<Probed, Failure> {
+    let header = host.iter().map(|host| format!("host: {host}")).collect();
+    let request = RequestArgs { url: url.to_owned(), method: None, data: None, header, timeout: PATIENCE };
+    ask(&Shop::new(&request)?, registry).await
+}
+
+/// Seconds that a seller may take for a challenge.
+const PATIENCE: u64 = 30;
+
+async fn ask(shop: &Shop, registry: &Registry) -> Result<Probed, Failure> {
+    let answer =
+        shop.ask(None).await.map_err(|error| Failure::unavailable(format!("{}: {error}", shop.url)))?;
+    Ok(match answer.status {
+        402 => Probed::Sold(answer.sale(registry)?),
+        status => Probed::Otherwise { status, reason: answer.reason() },
+    })
+}
 
 pub(super) async fn run(args: ProbeArgs) -> Result<(), Failure> {
     let registry = args.known.registry()?;
     let shop = Shop::new(&args.request)?;
-    let answer =
-        shop.ask(None).await.map_err(|error| Failure::unavailable(format!("{}: {error}", shop.url)))?;
-    if answer.status != 402 {
-        return match args.output {
-            Output::Json => {
-                output::print(&format!("{}\n", json!({"status": answer.status, "ways": []})));
-                Ok(())
-            }
-            Output::Table => {
-                output::print(&format!("{} answers {} without a payment.\n", shop.url, answer.status));
-                Ok(())
-            }
-        };
-    }
-    let sale = answer.sale(&registry)?;
+    let sale = match ask(&shop, &registry).await? {
+        Probed::Sold(sale) => sale,
+        Probed::Otherwise { status, .. } => {
+            output::print(&match args.output {
+                Output::Json => format!("{}\n", json!({"status": status, "ways": []})),
+                Output::Table => format!("{} answers {status} without a payment.\n", shop.url),
+            });
+            return Ok(());
+        }
+    };
     let (ways, unknown) = ways(&sale, &registry);
     match args.output {
         Output::Json => {

@@ -84,6 +84,7 @@ impl Stage {
             remotes: Vec::new(),
             ledger: ledger.clone(),
             offers: offers.clone(),
+            pricing: None,
             listener,
             admin: bind("admin", ANY_PORT).await?,
             trusted: TrustedProxies::default(),

@@ -23,6 +23,9 @@ pub(super) struct FolderArgs {
     /// Folder of ServiceOffer files, which the verifier watches.
     #[arg(long, env = "OBOL_OFFERS", value_name = "DIR")]
     pub(super) offers: PathBuf,
+    /// File of static routes (pricing.yaml) that the verifier sells beside the folder.
+    #[arg(long, env = "OBOL_PRICING", value_name = "FILE")]
+    pub(super) pricing: Option<PathBuf>,
     #[command(flatten)]
     pub(super) known: ChainsFileArgs,
 }
@@ -55,7 +58,19 @@ pub(super) enum SellCommand {
         #[arg(value_name = "OFFER")]
         name: String,
     },
-    /// Sells on.
+    /// Ends an offer in a while: until then it is sold on, and buyers are told when it ends.
+    #[command(after_help = "Example:\n  obol sell drain hello --offers offers --grace 30m")]
+    Drain {
+        #[command(flatten)]
+        folder: FolderArgs,
+        /// The offer: its name, or `namespace/name`.
+        #[arg(value_name = "OFFER")]
+        name: String,
+        /// For how long it is sold on, such as 1h, 90s or 0s.
+        #[arg(long, default_value = "1h", value_name = "DURATION")]
+        grace: String,
+    },
+    /// Sells on, after a pause or while it drains, and again when it has.
     #[command(after_help = "Example:\n  obol sell resume hello --offers offers")]
     Resume {
         #[command(flatten)]
@@ -73,7 +88,19 @@ pub(super) enum SellCommand {
         #[arg(value_name = "OFFER")]
         name: String,
     },
+    /// The file of static routes, and what is wrong with it. Writes its wallet and its chain.
+    #[command(after_help = PRICING)]
+    Pricing(PricingArgs),
+    /// Asks a verifier that runs what an offer costs, and compares it with what is written.
+    #[command(after_help = "Example:\n  obol sell probe hello --offers offers --url http://127.0.0.1:8080")]
+    Probe(ProbeArgs),
 }
+
+const PRICING: &str = "\
+Examples:
+  obol sell pricing --pricing pricing.yaml
+  obol sell pricing --pricing pricing.yaml --chain base \\
+      --wallet 0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 
 const HTTP: &str = "\
 Examples:
@@ -162,6 +189,37 @@ pub(super) enum Runtime {
     Ollama,
     Vllm,
     Tgi,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct PricingArgs {
+    /// File of static routes (pricing.yaml); made when it is not there and something is written.
+    #[arg(long, env = "OBOL_PRICING", value_name = "FILE")]
+    pub(super) pricing: PathBuf,
+    /// Writes the account that is paid where a route names no other.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) wallet: Option<String>,
+    /// Writes the chain that is paid on where a route names no other.
+    #[arg(long, value_name = "CHAIN")]
+    pub(super) chain: Option<String>,
+    #[command(flatten)]
+    pub(super) known: ChainsFileArgs,
+    #[arg(long, default_value = "table", value_name = "FORMAT")]
+    pub(super) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ProbeArgs {
+    #[command(flatten)]
+    pub(super) folder: FolderArgs,
+    /// The offer: its name, or `namespace/name`.
+    #[arg(value_name = "OFFER")]
+    pub(super) name: String,
+    /// Where the verifier serves buyers, such as http://127.0.0.1:8080.
+    #[arg(long, value_name = "URL")]
+    pub(super) url: String,
+    #[arg(long, default_value = "table", value_name = "FORMAT")]
+    pub(super) output: Output,
 }
 
 #[derive(Args, Debug)]

@@ -2,7 +2,7 @@
 
 use super::args::FolderArgs;
 use crate::exit::Failure;
-use obol_api::{Fault, Folder, Found, Limits};
+use obol_api::{Fault, Found, Limits, Sources, Written};
 use obol_core::{Conflict, OfferId, Registry, Routes};
 use obol_facilitator::Timing;
 use std::{
@@ -17,10 +17,12 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Offers {
     pub(super) folder: PathBuf,
+    pub(super) pricing: Option<PathBuf>,
     pub(super) registry: Arc<Registry>,
     pub(super) limits: Limits,
     pub(super) found: Vec<Found>,
     pub(super) faults: Vec<Fault>,
+    pub(super) notes: Vec<Fault>,
 }
 
 impl Offers {
@@ -39,14 +41,16 @@ impl Offers {
         let registry = Arc::new(args.known.registry()?);
         let limits = Limits { settle_and_skew, payees: None };
         let folder = args.offers.clone();
-        let (found, faults) =
-            Folder::read(&folder, Arc::clone(&registry), limits.clone()).map_err(|error| {
-                Failure::config(format!(
-                    "--offers: the folder {} cannot be listed: {error}",
-                    folder.display()
-                ))
-            })?;
-        Ok(Self { folder, registry, limits, found, faults })
+        let sources = Sources {
+            offers: folder.clone(),
+            pricing: args.pricing.clone(),
+            registry: Arc::clone(&registry),
+            limits: limits.clone(),
+        };
+        let Written { found, faults, notes } = sources.read().map_err(|error| {
+            Failure::config(format!("--offers: the folder {} cannot be listed: {error}", folder.display()))
+        })?;
+        Ok(Self { folder, pricing: args.pricing.clone(), registry, limits, found, faults, notes })
     }
 
     /// The offer that is meant by `<name>` or `<namespace>/<name>`.
@@ -70,6 +74,24 @@ impl Offers {
                 Err(Failure::config(format!("no offer {name:?} in {}{faults}", self.folder.display())))
             }
         }
+    }
+
+    /// As [`Self::named`], of an offer that a manifest can be changed for.
+    pub(super) fn manifest(&self, name: &str) -> Result<&Found, Failure> {
+        let found = self.named(name)?;
+        if self.pricing.as_ref() == Some(&found.file) {
+            return Err(Failure::config(format!(
+                "{} is a static route; change it in {}:{}",
+                found.offer.id,
+                found.file.display(),
+                found.line
+            )));
+        }
+        Ok(found)
+    }
+
+    pub(super) fn terms(&self) -> (&Registry, &Limits) {
+        (&self.registry, &self.limits)
     }
 
     /// Why each offer that is not served is not: another one has its path.

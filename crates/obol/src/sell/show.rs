@@ -10,9 +10,10 @@ use crate::{
     output::{self, Output, Table},
 };
 use obol_api::Found;
-use obol_core::{Offer, Registry};
+use obol_core::{Offer, Pattern, Registry};
 use obol_ledger::Ledger;
 use serde_json::{Value, json};
+use std::{fmt, time::SystemTime};
 
 pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
     let offers = Offers::read(folder)?;
@@ -22,10 +23,11 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
         .map(ToString::to_string)
         .chain(offers.conflicts().iter().map(ToString::to_string))
         .collect();
+    let notes: Vec<_> = offers.notes.iter().map(ToString::to_string).collect();
     match output {
         Output::Json => {
             let listed: Vec<_> = offers.found.iter().map(|found| view(found, &offers.registry)).collect();
-            output::print(&format!("{}\n", json!({"offers": listed, "faults": wrong})));
+            output::print(&format!("{}\n", json!({"offers": listed, "faults": wrong, "notes": notes})));
         }
         Output::Table => {
             let mut table = Table::new(["OFFER", "STATE", "PRICE", "SOLD AT", "UPSTREAM", "FILE"]);
@@ -33,21 +35,27 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
                 let offer = &found.offer;
                 table.row([
                     offer.id.to_string(),
-                    state(offer).to_owned(),
+                    Standing::of(offer).to_string(),
                     prices(offer, &offers.registry),
                     at(offer),
-                    offer.upstream.base.clone(),
+                    upstream(offer).to_owned(),
                     found.file.display().to_string(),
                 ]);
             }
             output::print(&table.render());
-            if !wrong.is_empty() {
-                output::print("\nNot sold as written:\n");
-                wrong.iter().for_each(|fault| output::print(&format!("  {fault}\n")));
-            }
+            also("Not sold as written", &wrong);
+            also("Read and not used", &notes);
         }
     }
     Ok(())
+}
+
+/// Sentences below a table.
+pub(super) fn also(title: &str, sentences: &[String]) {
+    if !sentences.is_empty() {
+        output::print(&format!("\n{title}:\n"));
+        sentences.iter().for_each(|sentence| output::print(&format!("  {sentence}\n")));
+    }
 }
 
 pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
@@ -83,10 +91,10 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
             let offer = &found.offer;
             let mut text = format!(
                 "{id}  {}\n  price     {}\n  sold at   {}\n  upstream  {}\n  written   {}:{}\n",
-                state(offer),
+                Standing::of(offer),
                 prices(offer, &offers.registry),
                 at(offer),
-                offer.upstream.base,
+                upstream(offer),
                 found.file.display(),
                 found.line
             );
@@ -112,7 +120,7 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn view(found: &Found, registry: &Registry) -> Value {
+pub(super) fn view(found: &Found, registry: &Registry) -> Value {
     let offer = &found.offer;
     let accepts: Vec<_> = offer
         .accepts
@@ -127,21 +135,71 @@ fn view(found: &Found, registry: &Registry) -> Value {
         })
         .collect();
     json!({
-        "namespace": offer.id.namespace, "name": offer.id.name, "state": state(offer), "host": offer.host,
-        "path": offer.path, "upstream": offer.upstream.base, "description": offer.description,
+        "namespace": offer.id.namespace, "name": offer.id.name, "state": Standing::of(offer).word(),
+        "sunset": offer.sunset.map(output::moment), "host": offer.host,
+        "path": offer.path.as_str(), "matches": matches(offer), "upstream": offer.upstream.base, "description": offer.description,
         "accepts": accepts, "file": found.file, "line": found.line,
     })
 }
 
-const fn state(offer: &Offer) -> &'static str {
-    if offer.paused { "paused" } else { "selling" }
+/// How an offer is sold now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Selling,
+    Paused,
+    DrainingUntil(SystemTime),
+    Drained,
+}
+
+impl Standing {
+    fn of(offer: &Offer) -> Self {
+        match offer.sunset {
+            _ if offer.paused => Self::Paused,
+            None => Self::Selling,
+            Some(_) if offer.is_drained(SystemTime::now()) => Self::Drained,
+            Some(sunset) => Self::DrainingUntil(sunset),
+        }
+    }
+
+    /// In one word.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Selling => "selling",
+            Self::Paused => "paused",
+            Self::DrainingUntil(_) => "draining",
+            Self::Drained => "drained",
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())?;
+        match self {
+            Self::DrainingUntil(sunset) => write!(f, " until {}", output::moment(*sunset)),
+            Self::Selling | Self::Paused | Self::Drained => Ok(()),
+        }
+    }
+}
+
+/// What of its path an offer is sold at.
+const fn matches(offer: &Offer) -> &'static str {
+    match offer.path {
+        Pattern::Below(_) => "below",
+        Pattern::Exact(_) => "exact",
+        Pattern::Glob(_) => "pattern",
+    }
+}
+
+pub(super) fn upstream(offer: &Offer) -> &str {
+    offer.upstream.base.as_deref().unwrap_or("none: for proxies that ask at /verify")
 }
 
 fn at(offer: &Offer) -> String {
     format!("{}{}", offer.host.as_deref().unwrap_or_default(), offer.path)
 }
 
-fn prices(offer: &Offer, registry: &Registry) -> String {
+pub(super) fn prices(offer: &Offer, registry: &Registry) -> String {
     let price = |way: &obol_core::Requirement| {
         let chain = registry
             .chain_by_id(way.asset.chain)

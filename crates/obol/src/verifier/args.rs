@@ -35,6 +35,9 @@ pub(crate) struct VerifierArgs {
     /// Folder of ServiceOffer files (*.yaml), watched.
     #[arg(long, env = "OBOL_OFFERS", value_name = "DIR", help_heading = REQUIRED)]
     pub(super) offers: Option<PathBuf>,
+    /// File of static routes (pricing.yaml), watched, and sold beside the folder's offers.
+    #[arg(long, env = "OBOL_PRICING", value_name = "FILE")]
+    pub(super) pricing: Option<PathBuf>,
     #[command(flatten)]
     pub(super) settling: SettlingArgs,
     #[command(flatten)]

@@ -19,6 +19,7 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) offers: PathBuf,
+    pub(super) pricing: Option<PathBuf>,
     pub(super) settling: Settling,
     pub(super) listen: SocketAddr,
     pub(super) admin_listen: SocketAddr,
@@ -40,6 +41,7 @@ impl Settings {
         let mut shown = self.settling.shown();
         let own = [
             ("offers", json!(self.offers)),
+            ("pricing", json!(self.pricing)),
             ("listen", json!(self.listen)),
             ("admin_listen", json!(self.admin_listen)),
             ("trusted_proxy", json!(self.trusted.iter().map(ToString::to_string).collect::<Vec<_>>())),
@@ -55,6 +57,7 @@ impl Settings {
 
 fn sift(args: VerifierArgs, logging: Logging, faults: &mut Faults) -> Option<Settings> {
     let offers = faults.sift("--offers", folder(args.offers.as_deref()));
+    let pricing = args.pricing.as_deref().map(|path| faults.sift("--pricing", file(path)));
     let addresses = addresses((&args.listen, 8080), (&args.admin_listen, 8081), faults);
     let settling = args.settling.sift(&args.facilitators, faults);
     let trusted = faults.sift_each("--trusted-proxy", &args.trusted_proxy, str::parse);
@@ -62,6 +65,7 @@ fn sift(args: VerifierArgs, logging: Logging, faults: &mut Faults) -> Option<Set
     let (listen, admin_listen) = addresses?;
     Some(Settings {
         offers: offers?,
+        pricing: pricing.map_or(Some(None), |pricing| pricing.map(Some))?,
         settling: settling?,
         listen,
         admin_listen,
@@ -70,6 +74,20 @@ fn sift(args: VerifierArgs, logging: Logging, faults: &mut Faults) -> Option<Set
         serving: serving?,
         logging,
     })
+}
+
+fn file(path: &Path) -> Result<PathBuf, String> {
+    // Asked first: to open a named pipe is to wait for its writer.
+    if path.exists() && !path.is_file() {
+        return Err(format!("{} is not a file; name the one with the static routes", path.display()));
+    }
+    match fs::File::open(path) {
+        Ok(_) => Ok(path.to_owned()),
+        Err(error) => Err(format!(
+            "{} cannot be read: {error}; name the file with the static routes, or leave the flag out",
+            path.display()
+        )),
+    }
 }
 
 fn folder(path: Option<&Path>) -> Result<PathBuf, String> {

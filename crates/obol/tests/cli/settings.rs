@@ -44,6 +44,12 @@ fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
         (verifier(&[("--rpc", "http://127.0.0.1:1")]), 4, &["--rpc", "<chain>=<URL>"]),
         (verifier(&[("--rpc", "base-sepolia=127.0.0.1:1")]), 4, &["--rpc", "http://"]),
         (verifier(&[("--offers", &nowhere)]), 4, &["--offers", "is not a folder"]),
+        (
+            verifier(&[("--pricing", &nowhere)]),
+            4,
+            &["--pricing", "nowhere cannot be read", "leave the flag out"],
+        ),
+        (verifier(&[("--pricing", &offers)]), 4, &["--pricing", "is not a file"]),
         (verifier(&[("--settler-key-file", &nowhere)]), 4, &["--settler-key-file", "No such file"]),
         (
             verifier(&[("--settler-key-file", &bad_key)]),

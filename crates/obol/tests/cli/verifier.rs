@@ -79,6 +79,11 @@ fn a_verifier_that_sells_nothing_says_where_it_looked() -> Result<()> {
     let (_child, log) = verifier_in(folder.path(), ":", &[], "nothing is sold")?;
     let looked = folder.path().to_str().context("UTF-8")?;
     ensure!(log.contains(looked) && log.contains("*.yaml"), "{log}");
+    fs::create_dir(folder.path().join("empty"))?;
+    fs::write(folder.path().join("empty/pricing"), "routes: []\n")?;
+    let flags = ["--pricing", "empty/pricing"];
+    let (_third, log) = verifier_in(folder.path(), ":", &flags, "nothing is sold")?;
+    ensure!(log.contains("empty/pricing can be") && log.contains("the file no route"), "{log}");
     fs::write(folder.path().join("bad.yaml"), "kind: ServiceOffer\n")?;
     let (_other, log) = verifier_in(folder.path(), ":", &[], "nothing is sold")?;
     ensure!(log.contains("bad.yaml") && log.contains("the faults above say why"), "{log}");

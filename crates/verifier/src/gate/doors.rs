@@ -1,6 +1,6 @@
 //! The gate's other doors: proxies that ask before they forward, and clients that ask for receipts.
 
-use super::{Answering, Gate, Shared, at_once, drained, exposed, refuse_at};
+use super::{Answering, Around, Gate, Shared, at_once, drained, refuse_at};
 use crate::{
     answer,
     door::Door,
@@ -51,18 +51,21 @@ impl Gate {
         };
         let outside = self.shared.trusted.outside(peer, request.headers());
         let mut notes = request.headers().get_all(note::REFUSAL).iter();
+        let listed = self.listed(&request, &outside);
+        let around = Around {
+            origin: request.headers().get(header::ORIGIN).cloned(),
+            sunset: listed.as_ref().ok().and_then(|listed| listed.sunset.clone()),
+        };
         let response = match (notes.next().and_then(|note| Note::decode(note.as_bytes())), notes.next()) {
-            (Some(note), None) => note.render(&request, &outside, self.listed(&request, &outside)),
+            (Some(note), None) => note.render(&request, &outside, listed),
             _ => {
                 let detail = "it has no note of a refusal in X-Obol-Refusal";
                 let refusal = Refusal::new(Reason::RequestRefused, detail);
                 answer::refuse(&refusal, WireVersion::V2, Money::default())
             }
         };
-        let origin = request.headers().get(header::ORIGIN).cloned();
-        let response = exposed(response, origin.as_ref());
         // nginx would keep the whole body on disk before it asks, if it were not to pass it on.
-        drained(request, response)
+        drained(request, around.put(response))
     }
 
     /// A settled payment's receipt.
@@ -73,12 +76,13 @@ impl Gate {
                 refuse_at(Door::Gate, &Reason::MethodNotAllowed.into(), WireVersion::V2),
             );
         }
-        let (gate, origin) = (self.clone(), request.headers().get(header::ORIGIN).cloned());
+        let gate = self.clone();
+        let around = Around { origin: request.headers().get(header::ORIGIN).cloned(), sunset: None };
         let answered = async move {
             let Shared { receipts, registry, ledger, .. } = &*gate.shared;
             let response = receipts.answer(request.uri().path(), registry, ledger).await;
             drain(request).await;
-            exposed(response, origin.as_ref())
+            around.put(response)
         };
         Either::Right(answered.boxed())
     }

@@ -49,6 +49,7 @@ impl Recall {
             | Reason::SettlementPending
             | Reason::LedgerUnavailable
             | Reason::OfferPaused
+            | Reason::OfferDrained
             | Reason::NotReady
             | Reason::Overloaded
             | Reason::UpstreamUnavailable

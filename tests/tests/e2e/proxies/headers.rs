@@ -105,7 +105,8 @@ async fn a_payment_at_one_host_buys_nothing_at_another(kind: ProxyKind) -> Resul
     let mut offers = crate::gate_paths::offers(&street.shop, &street.service);
     offers.truncate(2);
     for (offer, host) in offers.iter_mut().zip(["cheap.example", "dear.example"]) {
-        offer.path = PAID.to_owned();
+        offer.path = obol_core::Pattern::Below(PAID.to_owned());
+        offer.upstream.strip = PAID.to_owned();
         offer.host = Some(host.to_owned());
     }
     street.shop.publish(&offers)?;

@@ -1,5 +1,6 @@
-//! `obol sell` as people use it: the files that it writes, and what it leaves alone.
+//! The files that `obol sell` writes, and what it leaves alone.
 
+use crate::{Desk, PAY_TO};
 use anyhow::{Context, Result, ensure};
 use obol_core::WireVersion;
 use obol_tests::{Buyer, Customer, Shop, ShopOptions, Upstream};
@@ -8,63 +9,7 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
-    process::{Command, Output, Stdio},
 };
-use tempfile::TempDir;
-
-const PAY_TO: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
-
-/// A folder with a folder of offers.
-struct Desk(TempDir);
-
-impl Desk {
-    fn new() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        fs::create_dir(folder.path().join("offers"))?;
-        Ok(Self(folder))
-    }
-
-    fn run(&self, args: &[&str]) -> Result<Output> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_obol"));
-        command.arg("sell").args(args).env("OBOL_OFFERS", "offers").current_dir(self.0.path());
-        Ok(command.stdin(Stdio::null()).output()?)
-    }
-
-    fn done(&self, args: &[&str]) -> Result<String> {
-        let output = self.run(args)?;
-        ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    fn refused(&self, args: &[&str], says: &str) -> Result<()> {
-        let output = self.run(args)?;
-        let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.code() == Some(4) && error.contains(says), "{args:?}: not {says:?}: {error}");
-        Ok(())
-    }
-
-    fn http(&self, name: &str, more: &[&str]) -> Vec<String> {
-        let usual = ["http", name, "--upstream", "http://127.0.0.1:9000", "--pay-to", PAY_TO];
-        usual.iter().chain(more).map(|&word| word.to_owned()).collect()
-    }
-
-    fn listed(&self) -> Result<Value> {
-        Ok(serde_json::from_str(&self.done(&["list", "--output", "json"])?)?)
-    }
-
-    fn read(&self, file: &str) -> Result<String> {
-        Ok(fs::read_to_string(self.0.path().join("offers").join(file))?)
-    }
-
-    fn files(&self) -> Result<Vec<String>> {
-        let entries = fs::read_dir(self.0.path().join("offers"))?;
-        let mut names = entries
-            .map(|entry| entry?.file_name().into_string().ok().context("UTF-8"))
-            .collect::<Result<Vec<_>>>()?;
-        names.sort();
-        Ok(names)
-    }
-}
 
 fn words(args: &[String]) -> Vec<&str> {
     args.iter().map(String::as_str).collect()
