@@ -7,9 +7,11 @@ mod pay;
 mod probe;
 mod shop;
 mod sign;
+mod view;
 
 pub(crate) use args::BuyArgs;
 pub(crate) use sign::sign;
+pub(crate) use view::{ProbeView, PurchaseView};
 
 use crate::exit::Failure;
 use args::BuyCommand;

@@ -24,7 +24,7 @@ pub(crate) async fn run(args: FacilitatorArgs, logging: Logging, faults: Faults)
     let only_shown = args.print_config;
     let settings = Settings::read(args, logging, faults)?;
     if only_shown {
-        return output::settings(&settings.shown());
+        return output::pretty(&settings.shown());
     }
     let Settings { settling, serving, callers, .. } = settings;
     open_files::raise(serving.limits.connections, serving.max_requests);

@@ -5,8 +5,10 @@ mod change;
 mod create;
 mod offers;
 mod show;
+mod view;
 
 pub(crate) use args::SellArgs;
+pub(crate) use view::{OffersView, StatusView};
 
 use crate::exit::Failure;
 use args::SellCommand;

@@ -1,11 +1,15 @@
 //! `obol buy probe`
 
-use super::{args::ProbeArgs, choice::ways, shop::Shop};
+use super::{
+    args::ProbeArgs,
+    choice::ways,
+    shop::Shop,
+    view::{ProbeView, WayView},
+};
 use crate::{
     exit::Failure,
     output::{self, Output, Table},
 };
-use serde_json::json;
 
 pub(super) async fn run(args: ProbeArgs) -> Result<(), Failure> {
     let registry = args.known.registry()?;
@@ -15,7 +19,7 @@ pub(super) async fn run(args: ProbeArgs) -> Result<(), Failure> {
     if answer.status != 402 {
         return match args.output {
             Output::Json => {
-                output::print(&format!("{}\n", json!({"status": answer.status, "ways": []})));
+                output::print_json(&ProbeView { status: answer.status, ways: Vec::new(), refused: None });
                 Ok(())
             }
             Output::Table => {
@@ -28,19 +32,8 @@ pub(super) async fn run(args: ProbeArgs) -> Result<(), Failure> {
     let (ways, unknown) = ways(&sale, &registry);
     match args.output {
         Output::Json => {
-            let ways: Vec<_> = ways
-                .iter()
-                .map(|way| {
-                    json!({
-                        "chain": way.offered.chain.to_string(), "asset": way.offered.asset.to_checksum(None),
-                        "symbol": way.asset.symbol, "amount": way.offered.amount.to_string(),
-                        "price": way.offered.amount.to_decimal(way.asset.decimals),
-                        "pay_to": way.offered.pay_to.to_checksum(None),
-                        "max_timeout_seconds": way.offered.max_timeout_seconds,
-                    })
-                })
-                .collect();
-            output::print(&format!("{}\n", json!({"status": 402, "ways": ways, "refused": unknown})));
+            let ways = ways.iter().map(WayView::from).collect();
+            output::print_json(&ProbeView { status: 402, ways, refused: Some(unknown) });
         }
         Output::Table => {
             let mut table = Table::new(["PRICE", "CHAIN", "PAY TO", "ASSET"]);

@@ -3,16 +3,15 @@
 use super::{
     args::{FolderArgs, StatusArgs},
     offers::Offers,
+    view::{OfferView, OffersView, Sale, SettlementView, StatusView},
 };
 use crate::{
     exit::Failure,
     ledger::EarningView,
     output::{self, Output, Table},
 };
-use obol_api::Found;
 use obol_core::{Offer, Registry};
 use obol_ledger::Ledger;
-use serde_json::{Value, json};
 
 pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
     let offers = Offers::read(folder)?;
@@ -24,8 +23,8 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
         .collect();
     match output {
         Output::Json => {
-            let listed: Vec<_> = offers.found.iter().map(|found| view(found, &offers.registry)).collect();
-            output::print(&format!("{}\n", json!({"offers": listed, "faults": wrong})));
+            let listed = offers.found.iter().map(|found| OfferView::new(found, &offers.registry));
+            output::print_json(&OffersView { offers: listed.collect(), faults: wrong });
         }
         Output::Table => {
             let mut table = Table::new(["OFFER", "STATE", "PRICE", "SOLD AT", "UPSTREAM", "FILE"]);
@@ -33,7 +32,7 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
                 let offer = &found.offer;
                 table.row([
                     offer.id.to_string(),
-                    state(offer).to_owned(),
+                    Sale::of(offer).in_a_word().to_owned(),
                     prices(offer, &offers.registry),
                     at(offer),
                     offer.upstream.base.clone(),
@@ -72,18 +71,16 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
     }
     match args.output {
         Output::Json => {
-            let mut document = view(found, &offers.registry);
-            document["conflict"] = json!(conflict);
-            document["earned"] = json!(earned);
-            document["last_settlement"] =
-                json!(last.map(|at| json!({"transaction": at.tx, "block_timestamp": at.block_time})));
-            output::print(&format!("{document}\n"));
+            let last_settlement =
+                last.map(|at| SettlementView { transaction: at.tx.into(), block_timestamp: at.block_time });
+            let offer = OfferView::new(found, &offers.registry);
+            output::print_json(&StatusView { offer, conflict, earned, last_settlement });
         }
         Output::Table => {
             let offer = &found.offer;
             let mut text = format!(
                 "{id}  {}\n  price     {}\n  sold at   {}\n  upstream  {}\n  written   {}:{}\n",
-                state(offer),
+                Sale::of(offer).in_a_word(),
                 prices(offer, &offers.registry),
                 at(offer),
                 offer.upstream.base,
@@ -110,31 +107,6 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn view(found: &Found, registry: &Registry) -> Value {
-    let offer = &found.offer;
-    let accepts: Vec<_> = offer
-        .accepts
-        .iter()
-        .map(|way| {
-            json!({
-                "chain": way.asset.chain.to_string(), "asset_symbol": way.asset.symbol,
-                "asset": way.asset.address.to_checksum(None), "amount": way.amount.to_string(),
-                "price": way.amount.to_decimal(way.asset.decimals), "pay_to": way.pay_to.to_checksum(None),
-                "network": registry.chain_by_id(way.asset.chain).map(|chain| chain.name.clone()).ok(),
-            })
-        })
-        .collect();
-    json!({
-        "namespace": offer.id.namespace, "name": offer.id.name, "state": state(offer), "host": offer.host,
-        "path": offer.path, "upstream": offer.upstream.base, "description": offer.description,
-        "accepts": accepts, "file": found.file, "line": found.line,
-    })
-}
-
-const fn state(offer: &Offer) -> &'static str {
-    if offer.paused { "paused" } else { "selling" }
 }
 
 fn at(offer: &Offer) -> String {
