@@ -56,7 +56,14 @@ pub fn facilitations() -> Vec<Vec<u8>> {
         text.into_bytes()
     };
     let Published { payment_v1_header, payment_v2_header, .. } = published();
+    let declared = String::from_utf8(STANDARD.decode(&payment_v2_header).expect("base64")).expect("text").replacen(
+        '{',
+        r#"{"extensions":{"bazaar":{"info":{"input":{"type":"http","method":"GET"}},"schema":{"type":"object"},
+        "routeTemplate":"/users/:id"}},"#,
+        1,
+    );
     vec![
+        question(2, &STANDARD.encode(declared), r#""network":"eip155:84532","amount":"10000""#),
         question(1, &payment_v1_header, r#""network":"base-sepolia","maxAmountRequired":"10000""#),
         question(2, &payment_v2_header, r#""network":"eip155:84532","amount":"10000""#),
     ]

@@ -8,7 +8,7 @@ use hyper::{
 use obol_core::{Payment, Registry, Requirement, WireVersion};
 use obol_devchain::{Devchain, Mining, Options};
 use obol_facilitator::{Counter, Facilitator};
-use obol_facilitator_server::{Callers, Rate, Server, ServerParts, serve_facilitator};
+use obol_facilitator_server::{Callers, Discovery, Rate, Server, ServerParts, serve_facilitator};
 use obol_ledger::{Clock, Ledger, Place};
 use obol_serve::Limits;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ pub struct CounterOptions {
     pub rpc: Option<String>,
     pub callers: Callers,
     pub rate: NonZeroU32,
+    pub discovery: Option<Discovery>,
     pub payees: Option<HashSet<Address>>,
     pub limits: Limits,
 }
@@ -37,6 +38,7 @@ impl Default for CounterOptions {
             rpc: None,
             callers: Callers::anybody(),
             rate: NonZeroU32::MAX,
+            discovery: None,
             payees: None,
             limits: Limits::default(),
         }
@@ -66,6 +68,7 @@ impl FacilitatorServer {
             registry: Arc::new(Registry::built_in()),
             callers: options.callers,
             rate: Rate::per_second(options.rate),
+            discovery: options.discovery,
             max_requests: 1_000,
         });
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;

@@ -54,8 +54,10 @@ pub async fn npm_clients() -> Result<Option<Installed>> {
 /// One of the scripts in `clients/`, ready to be given its arguments.
 pub fn client_script(packages: &Installed, script: &'static str) -> Result<Command> {
     let text = match script {
+        "list" => include_str!("../clients/list.mjs"),
         "pay-v1" => include_str!("../clients/pay-v1.mjs"),
         "pay-v2" => include_str!("../clients/pay-v2.mjs"),
+        "sell-listed" => include_str!("../clients/sell-listed.mjs"),
         "sell-v1" => include_str!("../clients/sell-v1.mjs"),
         "sell-v2" => include_str!("../clients/sell-v2.mjs"),
         "settle-v2" => include_str!("../clients/settle-v2.mjs"),

@@ -62,6 +62,8 @@ impl PublishedServer {
             bail!("the server ended: {words}");
         };
         let ready: Ready = serde_json::from_str(&line).with_context(|| line.clone())?;
+        // Whoever does not read what it says stops it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self { address: ([127, 0, 0, 1], ready.port).into(), _child: child })
     }
 }

@@ -138,6 +138,8 @@ fn the_published_vectors_are_among_the_seeds_and_are_read() {
     assert_eq!(taken(fuzz::seeds::payments(), |seed| obol_wire::decode(None, Some(seed)).is_ok()), 1);
     let questions = fuzz::seeds::facilitations();
     assert!(questions.iter().all(|seed| obol_wire::Facilitation::read(seed, &registry).is_ok()));
+    let listed = |seed: &Vec<u8>| matches!(obol_wire::discovery::Listing::read(seed), Some(Ok(_)));
+    assert_eq!(questions.iter().filter(|seed| listed(seed)).count(), 1);
     let receipts = fuzz::seeds::receipts();
     assert_eq!(receipts.iter().filter(|seed| obol_wire::Receipt::decode(seed, &registry).is_ok()).count(), 3);
     let signatures = fuzz::seeds::signatures();

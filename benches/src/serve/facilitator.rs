@@ -19,6 +19,7 @@ pub(super) fn start(listener: TcpListener, ledger: &Path, chain: &str, settler: 
         registry: Arc::new(Registry::built_in()),
         callers: Callers::anybody(),
         rate: Rate::per_second(NonZeroU32::MAX),
+        discovery: None,
         max_requests: 4_096,
     });
     let (stop, stopped) = watch::channel(false);

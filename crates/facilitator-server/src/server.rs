@@ -1,17 +1,21 @@
 //! The addresses that are answered.
 
 use crate::{
-    Caller, Callers, Rate,
+    Caller, Callers, Discovery, Rate,
+    discovery::{Query, QueryError},
     limits::Asker,
     reply::{Reply, json_with, refuse, too_often, unauthorized},
 };
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use obol_core::{Reason, Refusal, Registry, WireVersion};
 use obol_facilitator::{Counter, Settled};
 use obol_serve::{Limits, serve};
-use obol_wire::{Facilitation, SettleReply, Supported, VerifyReply};
+use obol_wire::{
+    Facilitation, SettleReply, Supported, VerifyReply, discovery::BAZAAR, header::EXTENSION_RESPONSES,
+};
 use serde::Serialize;
 use std::{
     net::IpAddr,
@@ -45,6 +49,8 @@ pub struct ServerParts {
     pub registry: Arc<Registry>,
     pub callers: Callers,
     pub rate: Rate,
+    /// Where what was sold is listed, if it is.
+    pub discovery: Option<Discovery>,
     /// Questions that may be answered at once; above it callers get 503.
     pub max_requests: usize,
 }
@@ -90,17 +96,18 @@ impl Server {
         let post = request.method() == Method::POST;
         match request.uri().path() {
             "/supported" if get => self.supported(),
+            "/discovery/resources" if get => self.resources(request.uri().query().unwrap_or_default()),
             "/verify" if post => self.facilitate(request, caller, Task::Verify).await,
             "/settle" if post => self.facilitate(request, caller, Task::Settle).await,
-            "/supported" | "/verify" | "/settle" => refuse(
+            "/supported" | "/verify" | "/settle" | "/discovery/resources" => refuse(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
-                "GET /supported, POST /verify and POST /settle.",
+                "GET /supported and /discovery/resources, POST /verify and POST /settle.",
             ),
             _ => refuse(
                 StatusCode::NOT_FOUND,
                 "not_found",
-                "A facilitator answers /verify, /settle and /supported.",
+                "A facilitator answers /verify, /settle, /supported and /discovery/resources.",
             ),
         }
     }
@@ -119,7 +126,19 @@ impl Server {
         let Shared { parts, .. } = &*self.shared;
         let mut settlers: Vec<_> = parts.counter.facilitator().settlers().collect();
         settlers.sort_unstable();
-        json_with(StatusCode::OK, text(&Supported::new(&settlers, &parts.registry)))
+        let extensions = parts.discovery.iter().map(|_| BAZAAR).collect();
+        json_with(StatusCode::OK, text(&Supported::new(&settlers, extensions, &parts.registry)))
+    }
+
+    fn resources(&self, query: &str) -> Reply {
+        let query = match Query::parse(query) {
+            Ok(query) => query,
+            Err(error @ (QueryError::Limit | QueryError::Offset)) => {
+                return refuse(StatusCode::BAD_REQUEST, "invalid_query", &error.to_string());
+            }
+        };
+        let discovery = self.shared.parts.discovery.as_ref();
+        json_with(StatusCode::OK, discovery.map_or_else(|| query.none(), |known| known.page(&query)))
     }
 
     async fn facilitate(&self, request: Request<Incoming>, caller: Option<Caller>, task: Task) -> Reply {
@@ -141,7 +160,7 @@ impl Server {
         let server = self.clone();
         // A caller that leaves must not stop the money path between two steps.
         let done = tokio::spawn(async move {
-            let reply = server.look(&body, &caller, task).await;
+            let reply = server.look(body, &caller, task).await;
             drop(room);
             reply
         });
@@ -151,9 +170,9 @@ impl Server {
         })
     }
 
-    async fn look(&self, body: &[u8], caller: &Caller, task: Task) -> Reply {
+    async fn look(&self, body: Bytes, caller: &Caller, task: Task) -> Reply {
         let ServerParts { counter, registry, .. } = &self.shared.parts;
-        let asked = match Facilitation::read(body, registry) {
+        let asked = match Facilitation::read(&body, registry) {
             Ok(asked) => asked,
             Err(unreadable) => {
                 tracing::debug!(?caller, refusal = %unreadable.refusal, "a question is not understood");
@@ -177,10 +196,10 @@ impl Server {
             Task::Settle => {
                 let settled = counter.settle(payment, requirement, caller.name()).await;
                 match &settled {
-                    Settled::Included(transaction) => json_with(
-                        StatusCode::OK,
-                        text(&SettleReply::settled(payment, *transaction, registry)),
-                    ),
+                    Settled::Included(transaction) => {
+                        let reply = text(&SettleReply::settled(payment, *transaction, registry));
+                        self.listed(body, caller, &asked, json_with(StatusCode::OK, reply)).await
+                    }
                     Settled::Pending(transaction) => {
                         let pending = Refusal::from(Reason::SettlementPending);
                         let reply = SettleReply::refused(payment, &pending, *transaction, registry);
@@ -193,6 +212,16 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// The answer to a settlement, and whether what was paid for is listed now.
+    async fn listed(&self, body: Bytes, caller: &Caller, asked: &Facilitation, mut reply: Reply) -> Reply {
+        let Some(discovery) = &self.shared.parts.discovery else { return reply };
+        let told = discovery.list(body, caller, &asked.requirement, &asked.payment).await;
+        if let Some(Ok(told)) = told.map(|told| HeaderValue::try_from(told.encode())) {
+            reply.headers_mut().insert(EXTENSION_RESPONSES, told);
+        }
+        reply
     }
 }
 
@@ -241,7 +270,7 @@ fn told(caller: &Caller, refusal: Option<&Refusal>, version: WireVersion, body: 
     json_with(StatusCode::OK, body)
 }
 
-async fn read(request: Request<Incoming>) -> Result<bytes::Bytes, Box<Reply>> {
+async fn read(request: Request<Incoming>) -> Result<Bytes, Box<Reply>> {
     let body = Limited::new(request.into_body(), MAX_BODY).collect();
     match tokio::time::timeout(BODY_TIME, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),

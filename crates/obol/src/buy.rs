@@ -7,10 +7,12 @@ mod pay;
 mod probe;
 mod shop;
 mod sign;
+mod view;
 
 pub(crate) use args::BuyArgs;
 pub(crate) use probe::{Probed, probe};
 pub(crate) use sign::sign;
+pub(crate) use view::{ProbeView, PurchaseView};
 
 use crate::exit::Failure;
 use args::BuyCommand;

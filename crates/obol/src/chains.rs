@@ -5,11 +5,13 @@ use crate::{
     endpoint::{Endpoint, EndpointArgs},
     exit::Failure,
     output::{self, Output, Table},
+    written::{Account, Chain, Method},
 };
 use clap::{Args, Subcommand};
 use obol_core::{Asset, Registry};
 use obol_evm::{CheckError, check_asset, check_chain};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::sync::Arc;
 
 const EXAMPLE: &str = "\
@@ -57,12 +59,40 @@ pub(crate) async fn run(args: ChainsArgs) -> Result<(), Failure> {
     }
 }
 
+/// An asset that offers may name, and its chain.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct AssetView<'a> {
+    /// CAIP-2 id of the chain.
+    chain: Chain,
+    /// The chain's name.
+    chain_name: &'a str,
+    /// Other names of the chain.
+    aliases: &'a [String],
+    /// Address of the token.
+    asset: Account,
+    /// The token's symbol.
+    asset_symbol: &'a str,
+    /// How many digits of an amount in atomic units come after the point.
+    decimals: u8,
+    /// How the token moves on a signature: `eip3009` is settled by obol.
+    method: Method,
+    domain: DomainView<'a>,
+}
+
+/// The token's EIP-712 domain.
+#[derive(Serialize, JsonSchema)]
+struct DomainView<'a> {
+    /// The domain's name.
+    name: &'a str,
+    /// The domain's version.
+    version: &'a str,
+}
+
 fn list(registry: &Registry, output: Output) -> Result<(), Failure> {
     let mut table = Table::new(["CHAIN", "ID", "ALIASES", "ASSET", "DECIMALS", "METHOD", "ADDRESS"]);
     let mut lines = Vec::new();
     for chain in registry.chains() {
         for asset in registry.assets().filter(|asset| asset.chain == chain.id) {
-            let address = asset.address.to_checksum(None);
             table.row([
                 chain.name.clone(),
                 chain.id.to_string(),
@@ -70,14 +100,18 @@ fn list(registry: &Registry, output: Output) -> Result<(), Failure> {
                 asset.symbol.clone(),
                 asset.decimals.to_string(),
                 asset.method.to_string(),
-                address.clone(),
+                asset.address.to_checksum(None),
             ]);
-            lines.push(json!({
-                "chain": chain.id.to_string(), "name": chain.name, "aliases": chain.aliases,
-                "asset": address, "symbol": asset.symbol, "decimals": asset.decimals,
-                "method": asset.method.as_str(),
-                "domain": {"name": asset.domain.name, "version": asset.domain.version},
-            }));
+            lines.push(AssetView {
+                chain: chain.id.into(),
+                chain_name: &chain.name,
+                aliases: &chain.aliases,
+                asset: asset.address.into(),
+                asset_symbol: &asset.symbol,
+                decimals: asset.decimals,
+                method: asset.method.into(),
+                domain: DomainView { name: &asset.domain.name, version: &asset.domain.version },
+            });
         }
     }
     match output {
@@ -147,6 +181,23 @@ async fn ask(endpoint: &Endpoint, registry: &Registry) -> Vec<Check> {
     checks
 }
 
+/// What came of looking at one asset, or at a chain whose endpoint is not its own.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct CheckView {
+    /// CAIP-2 id of the chain.
+    chain: Chain,
+    /// The token's symbol; null where the endpoint could not be asked about any asset.
+    asset_symbol: Option<String>,
+    /// Address of the token; null with its symbol.
+    asset: Option<Account>,
+    /// Whether the contract has the domain and the decimals that are known.
+    ok: bool,
+    /// Whether the chain does not have a built-in asset, which is no failure.
+    absent: bool,
+    /// The result in words for people.
+    result: String,
+}
+
 async fn check(asked: &EndpointArgs, registry: &Registry, output: Output) -> Result<(), Failure> {
     let endpoints = asked.parse(registry)?;
     let built_in = Registry::built_in();
@@ -160,10 +211,14 @@ async fn check(asked: &EndpointArgs, registry: &Registry, output: Output) -> Res
             let verdict = check.verdict(&built_in, sells);
             let word = check.in_words(verdict);
             table.row([endpoint.chain.name.clone(), check.symbol().to_owned(), word.clone()]);
-            lines.push(json!({
-                "chain": endpoint.chain.id.to_string(), "asset": check.symbol(), "ok": verdict == Verdict::Ok,
-                "absent": verdict == Verdict::Absent, "result": word,
-            }));
+            lines.push(CheckView {
+                chain: endpoint.chain.id.into(),
+                asset_symbol: check.asset.as_ref().map(|asset| asset.symbol.clone()),
+                asset: check.asset.as_ref().map(|asset| asset.address.into()),
+                ok: verdict == Verdict::Ok,
+                absent: verdict == Verdict::Absent,
+                result: word,
+            });
             verdicts.push(verdict);
         }
     }

@@ -9,6 +9,7 @@ use crate::{
     faults::Faults,
     ledger::LedgerArgs,
     logging::Logging,
+    schema::SchemaArgs,
     sell::SellArgs,
     shell::{CompletionsArgs, ManArgs},
     verifier::VerifierArgs,
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Writes obol's manual pages.
     Man(ManArgs),
+    /// Prints the JSON Schema of what a command prints with --output json.
+    Schema(SchemaArgs),
     /// Keys on disk, encrypted under a password, and what their accounts hold.
     Wallet(Box<WalletArgs>),
 }

@@ -5,6 +5,8 @@ mod report;
 mod stage;
 mod upstream;
 
+pub(crate) use report::DemoView;
+
 use crate::{
     exit::Failure,
     output::{self, Output},
@@ -94,11 +96,11 @@ async fn show(args: DemoArgs) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    match args.output {
-        Output::Json => output::print_json(&document),
-        Output::Table => output::print(&document.in_words(args.once)),
-    }
     let agrees = document.reconciled;
+    match args.output {
+        Output::Table => output::print(&document.in_words(args.once)),
+        Output::Json => output::print_json(&DemoView::Sold(document)),
+    }
     if !args.once {
         say("Running until you press Ctrl-C.");
         signals::stop_requested().await;

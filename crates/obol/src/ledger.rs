@@ -112,10 +112,11 @@ enum LedgerCommand {
     Verify(Compared),
 }
 
-pub(crate) use audit::{Settled, agree};
+pub(crate) use audit::{Comparison, Settled, agree};
+pub(crate) use read::Stories;
 #[cfg(test)]
 pub(crate) use view::COLUMNS;
-pub(crate) use view::EarningView;
+pub(crate) use view::{EarningView, PaymentView};
 
 pub(crate) async fn run(args: LedgerArgs) -> Result<(), Failure> {
     match args.command {

@@ -16,6 +16,7 @@ mod output;
 mod password;
 #[cfg(test)]
 mod reference;
+mod schema;
 mod secret_file;
 mod sell;
 mod seller;
@@ -26,6 +27,7 @@ mod signals;
 mod terminal;
 mod verifier;
 mod wallet;
+mod written;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -77,6 +79,7 @@ async fn run(command: Command, logging: Logging, faults: Faults) -> Result<(), F
             Ok(())
         }
         Command::Man(args) => shell::man(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Chains(args) => {
             faults.none()?;
             chains::run(args).await

@@ -47,10 +47,10 @@ impl Table {
     }
 }
 
-/// The settings in force, for `--print-config`.
-pub(crate) fn settings(shown: &serde_json::Value) -> Result<(), Failure> {
+/// JSON for people: the settings in force, or a schema.
+pub(crate) fn pretty(shown: &serde_json::Value) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(shown)
-        .map_err(|error| Failure::failed(format!("cannot show the settings: {error}")))?;
+        .map_err(|error| Failure::failed(format!("cannot show the result: {error}")))?;
     print(&format!("{text}\n"));
     Ok(())
 }
@@ -71,8 +71,8 @@ pub(crate) fn print_bytes(bytes: &[u8]) {
     }
 }
 
-/// One JSON document on one line.
-pub(crate) fn print_json(value: &impl serde::Serialize) {
+/// One JSON document on one line, of a form that `obol schema` tells.
+pub(crate) fn print_json(value: &(impl serde::Serialize + schemars::JsonSchema)) {
     match serde_json::to_string(value) {
         Ok(json) => print(&format!("{json}\n")),
         Err(error) => eprintln!("obol: cannot show the result: {error}"),

@@ -1,6 +1,8 @@
 //! The parts of `docs/` that the code dictates, compared with it. `OBOL_BLESS=1` writes them
 //! anew: `OBOL_BLESS=1 cargo test -p obol reference`.
 
+mod schemas;
+
 use crate::{cli::Cli, exit, ledger::COLUMNS, settling::REQUIRED};
 use clap::{Arg, Command, CommandFactory};
 use obol_core::{Reason, WireVersion};

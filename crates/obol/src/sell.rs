@@ -7,8 +7,10 @@ mod offers;
 mod pricing;
 mod probe;
 mod show;
+mod view;
 
 pub(crate) use args::SellArgs;
+pub(crate) use view::{OffersView, PricingView, ProbedView, StatusView};
 
 use crate::exit::Failure;
 use args::SellCommand;

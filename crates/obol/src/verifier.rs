@@ -22,7 +22,7 @@ pub(crate) async fn run(args: VerifierArgs, logging: Logging, faults: Faults) ->
     let only_shown = args.print_config;
     let settings = Settings::read(args, logging, faults)?;
     if only_shown {
-        return output::settings(&settings.shown());
+        return output::pretty(&settings.shown());
     }
     open_files::raise(settings.serving.limits.connections, settings.serving.max_requests);
     let settling = &settings.settling;

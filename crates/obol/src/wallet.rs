@@ -5,6 +5,9 @@ mod balance;
 mod find;
 mod view;
 
+pub(crate) use balance::BalancesView;
+pub(crate) use view::{AddressView, WalletView};
+
 use crate::{
     chains_file::ChainsFileArgs,
     endpoint::EndpointArgs,

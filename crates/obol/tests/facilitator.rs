@@ -5,8 +5,8 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use obol_core::WireVersion;
 use obol_devchain::{Devchain, Mining, Options};
-use obol_tests::{Answered, Buyer, fetch, price, question, request, until};
-use serde_json::Value;
+use obol_tests::{Answered, Buyer, fetch, get, price, question, request, until};
+use serde_json::{Value, json};
 use std::{
     fs, net::SocketAddr, os::unix::process::ExitStatusExt, path::Path, process::Stdio, time::Duration,
 };
@@ -150,6 +150,30 @@ async fn a_facilitator_settles_for_a_caller_with_a_token_and_stops_when_told() -
         .await?;
     let text = String::from_utf8_lossy(&earned.stdout);
     ensure!(text.contains("\"shop\"") && text.contains("\"10000\""), "{text}");
+    chain.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sold_is_listed_and_still_is_after_a_restart() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let chain = Devchain::start(Options::default()).await?;
+    fs::write(folder.path().join("settler.key"), chain.settler().key.to_string())?;
+    let mut first = Facilitator::start(folder.path(), &chain, &["--discovery", "catalogue.json"], "").await?;
+    let requirement = price(chain.seller());
+    let payment = Buyer::of(chain.buyers()[0]).pay(&requirement);
+    let mut body = question(&payment, &requirement, WireVersion::V2);
+    body["paymentPayload"]["extensions"]["bazaar"] =
+        json!({"info": {"input": {"type": "http", "method": "GET"}}, "schema": {"type": "object"}});
+    let settled = first.settle_as(&body.to_string(), "").await?;
+    ensure!(settled.headers.contains_key("extension-responses"), "{settled:?}");
+    let id = first.child.id().context("it has ended")?.to_string();
+    ensure!(Command::new("kill").args(["-TERM", &id]).status().await?.success());
+    ensure!(first.child.wait().await?.success());
+    let next = Facilitator::start(folder.path(), &chain, &["--discovery", "catalogue.json"], "").await?;
+    let listed = fetch(next.address, get("/discovery/resources")).await?.json()?;
+    assert_eq!(listed["items"][0]["resource"], "https://shop.example/x");
+    drop(next);
     chain.stop().await;
     Ok(())
 }

@@ -259,7 +259,7 @@ fn network(chain: ChainId, version: WireVersion, registry: &Registry) -> String 
 #[derive(Clone, Debug, Serialize)]
 pub struct Supported {
     kinds: Vec<Kind>,
-    extensions: [String; 0],
+    extensions: Vec<&'static str>,
     signers: std::collections::BTreeMap<String, Vec<String>>,
 }
 
@@ -273,7 +273,7 @@ struct Kind {
 
 impl Supported {
     /// Both versions of each chain, and the account that sends its settlements.
-    pub fn new(chains: &[(ChainId, Address)], registry: &Registry) -> Self {
+    pub fn new(chains: &[(ChainId, Address)], extensions: Vec<&'static str>, registry: &Registry) -> Self {
         let kind =
             |version: WireVersion, network| Kind { x402_version: version.number(), scheme: "exact", network };
         let v2 = chains.iter().map(|(chain, _)| kind(WireVersion::V2, chain.to_string()));
@@ -283,6 +283,6 @@ impl Supported {
         });
         let signers =
             chains.iter().map(|(chain, settler)| (chain.to_string(), vec![settler.to_checksum(None)]));
-        Self { kinds: v2.chain(v1).collect(), extensions: [], signers: signers.collect() }
+        Self { kinds: v2.chain(v1).collect(), extensions, signers: signers.collect() }
     }
 }

@@ -8,6 +8,7 @@ mod answer;
 mod buyer;
 mod challenge;
 mod claim;
+pub mod discovery;
 mod encoding;
 mod entry;
 mod error_body;
@@ -38,4 +39,6 @@ pub mod header {
     pub const X_PAYMENT: &str = "x-payment";
     /// The receipt of v1.
     pub const X_PAYMENT_RESPONSE: &str = "x-payment-response";
+    /// What a facilitator says of the extensions that a payment's payload has.
+    pub const EXTENSION_RESPONSES: &str = "extension-responses";
 }

@@ -6,6 +6,7 @@ use obol_core::{Authorization, ChainId, Payment, TransferMethod, WireVersion};
 use obol_wire::{
     ChallengeTemplate, CheckAnswer, Claim, Facilitation, MAX_HEADER, Offered, Receipt, Sale, SettleAnswer,
     SettleReply, SupportAnswer, VerifyReply, Word, decode,
+    discovery::{Listing, ResourceUrl},
 };
 
 /// A payment that is taken is for one of the requirements, carries what was signed, and is read
@@ -97,8 +98,13 @@ pub fn receipts(data: &[u8]) {
 }
 
 /// What a facilitator understands is about a known asset and the payment of it; about whatever it
-/// does not, there is an answer.
+/// does not, there is an answer. What it lists has an address that stays the same when it is kept.
 pub fn facilitations(data: &[u8]) {
+    if let Some(Ok(Listing { resource, .. })) = Listing::read(data) {
+        let kept = resource.to_string();
+        assert!(kept.starts_with("http://") || kept.starts_with("https://"), "{kept}");
+        assert_eq!(ResourceUrl::try_from(kept), Ok(resource));
+    }
     match Facilitation::read(data, registry()) {
         Ok(Facilitation { requirement, payment }) => {
             let asset = registry().asset_at(payment.chain, payment.asset);

@@ -6,6 +6,7 @@ mod endpoints_answers;
 mod endpoints_faults;
 mod endpoints_gas;
 mod endpoints_nonces;
+mod facilitator_discovery;
 mod facilitator_dropped;
 mod facilitator_http;
 mod facilitator_servers;

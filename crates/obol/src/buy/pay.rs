@@ -5,10 +5,11 @@
 
 use super::{
     args::{PayArgs, PayerArgs},
-    choice::{choose, limit},
+    choice::{Way, choose, limit},
     journal::{Bought, Ended, Kept, Place, default_folder},
     shop::{Answer, Shop},
     sign::sign,
+    view::{Answered, Evidence, Paid, PurchaseView, Step, WouldGoOn, WouldPay},
 };
 use crate::{
     endpoint::{self, Endpoint},
@@ -17,12 +18,9 @@ use crate::{
     output::{self, Output},
     secret_file, wallet,
 };
-use alloy_primitives::Address;
-use base64::{Engine, engine::general_purpose::STANDARD};
 use obol_core::Registry;
 use obol_evm::{Key, KeyError, NonceState, Question, Reads};
 use obol_wire::{Receipt, header};
-use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
@@ -92,7 +90,8 @@ impl Buyer {
         let mut abandoned = None;
         if let Some(earlier) = self.place.earlier()? {
             if self.args.dry_run {
-                return self.tell_earlier(&earlier);
+                self.tell_earlier(&earlier);
+                return Ok(());
             }
             if earlier.answer.is_some() {
                 eprintln!("obol: an earlier run was answered, and did not print it; nothing is paid now");
@@ -114,7 +113,8 @@ impl Buyer {
         let sale = answer.sale(&self.registry)?;
         let way = choose(&sale, &self.registry, &self.args.max_amount)?;
         if self.args.dry_run {
-            return self.tell_price(&way.price(), &way.offered.chain.to_string(), way.offered.pay_to);
+            self.tell_price(&way);
+            return Ok(());
         }
         let payment = sign(&self.key, way.offered);
         let sent = sale.pay(way.offered, &payment, &self.registry);
@@ -293,17 +293,28 @@ impl Buyer {
         let Some(bought) = &kept.answer else { return Err(Failure::failed("there is no answer")) };
         let evidence = self.evidence(kept, bought).await?;
         let price = self.price(kept)?;
-        let paid = json!({
-            "chain": kept.chain, "asset": kept.asset.to_checksum(None), "amount": kept.amount()?.to_string(),
-            "price": price, "payer": kept.payer.to_checksum(None), "pay_to": kept.pay_to.to_checksum(None),
-            "nonce": kept.nonce, "transaction": bought.transaction, "settled": bought.settled,
-            "evidence": evidence,
-        });
+        let asset = self.registry.asset_at(kept.chain()?, kept.asset).ok();
+        let paid = Paid {
+            chain: kept.chain()?.into(),
+            asset: kept.asset.into(),
+            asset_symbol: asset.map(|asset| &*asset.symbol),
+            amount: kept.amount()?.into(),
+            price: match asset {
+                Some(asset) => Some((kept.amount()?, asset.decimals).into()),
+                None => None,
+            },
+            payer: kept.payer.into(),
+            pay_to: kept.pay_to.into(),
+            nonce: kept.nonce.into(),
+            transaction: bought.transaction.map(Into::into),
+            settled: bought.settled,
+            evidence,
+        };
         self.print(bought.status, bought.location.as_deref(), body, Some(paid));
         let pay_to = kept.pay_to.to_checksum(None);
         match (bought.transaction, evidence) {
             (Some(hash), _) => eprintln!("obol: paid {price} to {pay_to} on {}: {hash}", kept.chain),
-            (None, "chain") => eprintln!("obol: paid {price} to {pay_to} on {}", kept.chain),
+            (None, Evidence::Chain) => eprintln!("obol: paid {price} to {pay_to} on {}", kept.chain),
             (None, _) => eprintln!(
                 "obol: sent {price} to {pay_to} on {}, without a receipt for it; it may be taken until it expires",
                 kept.chain
@@ -323,13 +334,13 @@ impl Buyer {
     }
 
     /// Who says that the money has moved.
-    async fn evidence(&self, kept: &Kept, bought: &Bought) -> Result<&'static str, Failure> {
+    async fn evidence(&self, kept: &Kept, bought: &Bought) -> Result<Evidence, Failure> {
         let chain = kept.chain()?;
         let has_endpoint = self.endpoints.iter().any(|endpoint| endpoint.chain.id == chain);
         if has_endpoint && matches!(self.on_chain(kept).await, Ok(OnChain::Gone)) {
-            return Ok("chain");
+            return Ok(Evidence::Chain);
         }
-        Ok(if bought.settled { "claimed" } else { "none" })
+        Ok(if bought.settled { Evidence::Claimed } else { Evidence::None })
     }
 
     /// A file that cannot be moved is no reason to withhold what was bought.
@@ -362,43 +373,40 @@ impl Buyer {
         }
     }
 
-    fn print(&self, status: u16, location: Option<&str>, body: &[u8], paid: Option<Value>) {
+    fn print(&self, status: u16, location: Option<&str>, body: &[u8], paid: Option<Paid<'_>>) {
         match self.args.output {
             Output::Json => {
-                let mut document = json!({"status": status, "location": location, "paid": paid});
-                match std::str::from_utf8(body) {
-                    Ok(text) => document["body"] = text.into(),
-                    Err(_) => document["body_base64"] = STANDARD.encode(body).into(),
-                }
-                output::print(&format!("{document}\n"));
+                let answered = Answered { status, location, paid, body: body.into() };
+                output::print_json(&PurchaseView::Answered(answered));
             }
             Output::Table => output::print_bytes(body),
         }
     }
 
-    fn tell_price(&self, price: &str, chain: &str, pay_to: Address) -> Result<(), Failure> {
-        let pay_to = pay_to.to_checksum(None);
-        output::print(&match self.args.output {
-            Output::Json => {
-                format!("{}\n", json!({"would_pay": {"price": price, "chain": chain, "pay_to": pay_to}}))
+    fn tell_price(&self, way: &Way<'_>) {
+        match self.args.output {
+            Output::Json => output::print_json(&PurchaseView::WouldPay(WouldPay { would_pay: way.into() })),
+            Output::Table => {
+                let (price, offered) = (way.price(), way.offered);
+                let pay_to = offered.pay_to.to_checksum(None);
+                output::print(&format!("It would pay {price} to {pay_to} on {}.\n", offered.chain));
             }
-            Output::Table => format!("It would pay {price} to {pay_to} on {chain}.\n"),
-        });
-        Ok(())
+        }
     }
 
-    fn tell_earlier(&self, earlier: &Kept) -> Result<(), Failure> {
-        let does = match &earlier.answer {
-            Some(_) => "print the answer to",
-            None => "send again",
-        };
-        output::print(&match self.args.output {
-            Output::Json => format!("{}\n", json!({"would": does, "payment": earlier.nonce})),
-            Output::Table => {
-                format!("It would {does} the payment {}, which an earlier run has signed.\n", earlier.nonce)
+    fn tell_earlier(&self, earlier: &Kept) {
+        let would = if earlier.answer.is_some() { Step::Print } else { Step::Send };
+        match self.args.output {
+            Output::Json => {
+                let nonce = earlier.nonce.into();
+                output::print_json(&PurchaseView::WouldGoOn(WouldGoOn { would, nonce }));
             }
-        });
-        Ok(())
+            Output::Table => output::print(&format!(
+                "It would {} the payment {}, which an earlier run has signed.\n",
+                would.in_words(),
+                earlier.nonce
+            )),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     args::{ProbeArgs, RequestArgs},
     choice::ways,
     shop::Shop,
+    view::{ProbeView, WayView},
 };
 use crate::{
     exit::Failure,
@@ -11,7 +12,6 @@ use crate::{
 };
 use obol_core::Registry;
 use obol_wire::Sale;
-use serde_json::json;
 
 /// What a seller says to a request without a payment.
 #[derive(Debug)]
@@ -49,29 +49,20 @@ pub(super) async fn run(args: ProbeArgs) -> Result<(), Failure> {
     let sale = match ask(&shop, &registry).await? {
         Probed::Sold(sale) => sale,
         Probed::Otherwise { status, .. } => {
-            output::print(&match args.output {
-                Output::Json => format!("{}\n", json!({"status": status, "ways": []})),
-                Output::Table => format!("{} answers {status} without a payment.\n", shop.url),
-            });
+            match args.output {
+                Output::Json => output::print_json(&ProbeView { status, ways: Vec::new(), refused: None }),
+                Output::Table => {
+                    output::print(&format!("{} answers {status} without a payment.\n", shop.url));
+                }
+            }
             return Ok(());
         }
     };
     let (ways, unknown) = ways(&sale, &registry);
     match args.output {
         Output::Json => {
-            let ways: Vec<_> = ways
-                .iter()
-                .map(|way| {
-                    json!({
-                        "chain": way.offered.chain.to_string(), "asset": way.offered.asset.to_checksum(None),
-                        "symbol": way.asset.symbol, "amount": way.offered.amount.to_string(),
-                        "price": way.offered.amount.to_decimal(way.asset.decimals),
-                        "pay_to": way.offered.pay_to.to_checksum(None),
-                        "max_timeout_seconds": way.offered.max_timeout_seconds,
-                    })
-                })
-                .collect();
-            output::print(&format!("{}\n", json!({"status": 402, "ways": ways, "refused": unknown})));
+            let ways = ways.iter().map(WayView::from).collect();
+            output::print_json(&ProbeView { status: 402, ways, refused: Some(unknown) });
         }
         Output::Table => {
             let mut table = Table::new(["PRICE", "CHAIN", "PAY TO", "ASSET"]);

@@ -1,7 +1,7 @@
 //! A buyer: asks, reads the challenge, signs, asks again.
 
 use crate::{buy::sign, exit::Failure};
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use obol_core::{Amount, Registry};
 use obol_devchain::Account;
 use obol_evm::Key;
@@ -13,9 +13,9 @@ pub(super) struct Bought {
     pub(super) status: u16,
     pub(super) body: String,
     pub(super) amount: Amount,
-    pub(super) payer: String,
-    pub(super) pay_to: String,
-    pub(super) asset: String,
+    pub(super) payer: Address,
+    pub(super) pay_to: Address,
+    pub(super) asset: Address,
     pub(super) nonce: B256,
     pub(super) transaction: B256,
 }
@@ -60,9 +60,9 @@ impl Buyer<'_> {
                 status,
                 body,
                 amount: offered.amount,
-                payer: payment.authorization.from.to_checksum(None),
-                pay_to: offered.pay_to.to_checksum(None),
-                asset: offered.asset.to_checksum(None),
+                payer: payment.authorization.from,
+                pay_to: offered.pay_to,
+                asset: offered.asset,
                 nonce: payment.authorization.nonce,
                 transaction,
             }),

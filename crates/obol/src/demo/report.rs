@@ -3,48 +3,107 @@
 use crate::{
     ledger::EarningView,
     output::{self, Output, Table},
+    written::{Account, Atomic, Chain, Hash, StateWord},
 };
 use obol_devchain::{CHAIN, Devchain, USDC};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
-use std::path::PathBuf;
 
 const AGAIN: &str = "Each run has a new chain, and so a new ledger. To keep a run's ledger where you want it, name a \
                      file that is not there yet: --ledger demo.db";
 
-#[derive(Debug, Serialize)]
-pub(super) struct Document {
-    pub(super) chain: String,
-    pub(super) payments: Vec<PaymentLine>,
-    pub(super) earnings: Vec<EarningView>,
-    pub(super) reconciled: bool,
-    pub(super) urls: Urls,
-    pub(super) ledger: PathBuf,
-    pub(super) offers: PathBuf,
+/// What the demo did, or with `--chain-only` what it started.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum DemoView {
+    Sold(Document),
+    Chain(ChainView),
 }
 
-#[derive(Debug, Serialize)]
+/// What was sold, and where everything is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Document {
+    /// CAIP-2 id of the local chain.
+    pub(super) chain: Chain,
+    /// Each request that was paid for.
+    pub(super) payments: Vec<PaymentLine>,
+    /// What each offer earned.
+    pub(super) earnings: Vec<EarningView>,
+    /// Whether ledger and chain agree. When they do not, the exit code is 3.
+    pub(super) reconciled: bool,
+    pub(super) urls: Urls,
+    /// Path of the ledger.
+    pub(super) ledger: String,
+    /// Path of the folder of offers.
+    pub(super) offers: String,
+}
+
+/// A request that was paid for.
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct PaymentLine {
+    /// Its method and path.
     pub(super) request: String,
+    /// HTTP status of its answer.
     pub(super) status: u16,
-    pub(super) amount: String,
-    pub(super) asset: String,
-    pub(super) payer: String,
-    pub(super) pay_to: String,
-    pub(super) transaction: String,
+    /// Atomic units, as text.
+    pub(super) amount: Atomic,
+    /// Address of the token.
+    pub(super) asset: Account,
+    /// Who pays.
+    pub(super) payer: Account,
+    /// Who is paid.
+    pub(super) pay_to: Account,
+    /// The transaction that paid it.
+    pub(super) transaction: Hash,
+    /// The time of that transaction's block, in seconds since the Unix epoch.
     pub(super) block_timestamp: i64,
-    pub(super) ledger_state: &'static str,
+    /// What is owed for it.
+    pub(super) ledger_state: StateWord,
     #[serde(skip)]
     pub(super) body: String,
     #[serde(skip)]
     pub(super) human: String,
 }
 
-#[derive(Debug, Serialize)]
+/// Where it listens. They are gone when the demo has ended.
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Urls {
+    /// The chain's endpoint.
     pub(super) rpc: String,
+    /// Where buyers are served.
     pub(super) verifier: String,
+    /// What is sold.
     pub(super) service: String,
+}
+
+/// A chain to use by hand.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ChainView {
+    /// CAIP-2 id of the local chain.
+    chain: Chain,
+    urls: ChainUrls,
+    /// Address of the token, USDC.
+    asset: Account,
+    /// Accounts that have the chain's coin, and the buyers USDC. Their keys are known to all.
+    accounts: Vec<AccountView>,
+}
+
+/// Where the chain listens. It is gone when the demo has ended.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ChainUrls {
+    /// The chain's endpoint.
+    rpc: String,
+}
+
+/// An account of the local chain.
+#[derive(Debug, Serialize, JsonSchema)]
+struct AccountView {
+    /// What it is for: `settler`, `seller` or `buyer`.
+    role: &'static str,
+    /// The account.
+    address: Account,
+    /// Its private key, which is worth nothing.
+    key: Hash,
 }
 
 impl PaymentLine {
@@ -63,8 +122,8 @@ impl Document {
                 payment.status.to_string(),
                 payment.human.clone(),
                 output::time(payment.block_timestamp),
-                payment.ledger_state.to_owned(),
-                payment.transaction.clone(),
+                payment.ledger_state.to_string(),
+                payment.transaction.to_string(),
             ]);
         }
         text.push_str(&payments.render());
@@ -73,7 +132,7 @@ impl Document {
         for earning in &self.earnings {
             earnings.row([
                 format!("{}/{}", earning.offer_namespace, earning.offer_name),
-                earning.chain.clone(),
+                earning.chain.to_string(),
                 earning.human.clone(),
                 earning.payments.to_string(),
                 earning.settled_payments.to_string(),
@@ -84,7 +143,7 @@ impl Document {
             true => "\nLedger and chain agree to the last atomic unit.\n",
             false => "\nLEDGER AND CHAIN DIFFER.\n",
         });
-        let ledger = self.ledger.display();
+        let ledger = &self.ledger;
         let obol = output::this_command();
         if once {
             text.push_str(&format!(
@@ -99,7 +158,7 @@ impl Document {
              $EDITOR {offers}/demo-hello.yaml   # change the price; it takes effect at once\n\n{AGAIN}\n",
             service = self.urls.service,
             rpc = self.urls.rpc,
-            offers = self.offers.display(),
+            offers = self.offers,
         ));
         text
     }
@@ -115,16 +174,16 @@ pub(super) fn chain(chain: &Devchain, output: Output) {
     };
     match output {
         Output::Json => {
-            let accounts: Vec<_> = accounts
-                .iter()
-                .enumerate()
-                .map(|(index, account)| {
-                    json!({"role": role(index), "address": account.address.to_checksum(None), "key": account.key})
-                })
-                .collect();
-            output::print_json(&json!({
-                "chain": CHAIN.to_string(), "urls": {"rpc": chain.url()},
-                "asset": USDC.to_checksum(None), "accounts": accounts,
+            let accounts = accounts.iter().enumerate().map(|(index, account)| AccountView {
+                role: role(index),
+                address: account.address.into(),
+                key: account.key.into(),
+            });
+            output::print_json(&DemoView::Chain(ChainView {
+                chain: CHAIN.into(),
+                urls: ChainUrls { rpc: chain.url().to_owned() },
+                asset: USDC.into(),
+                accounts: accounts.collect(),
             }));
         }
         Output::Table => {
@@ -155,7 +214,7 @@ mod tests {
     #[test]
     fn both_ways_to_run_it_say_how_to_keep_the_ledger_of_the_next() {
         let document = Document {
-            chain: CHAIN.to_string(),
+            chain: CHAIN.into(),
             payments: Vec::new(),
             earnings: Vec::new(),
             reconciled: true,

@@ -144,7 +144,7 @@ impl Stage {
         let (_, settled) = agree(&self.ledger, &self.endpoint).await?;
         let earnings = self.ledger.earnings().await?;
         Ok(Document {
-            chain: CHAIN.to_string(),
+            chain: CHAIN.into(),
             payments,
             earnings: earnings.iter().map(|earning| EarningView::new(earning, &self.registry)).collect(),
             reconciled: settled == Settled::Yes,
@@ -153,8 +153,8 @@ impl Stage {
                 verifier: self.base.clone(),
                 service: format!("{}{SERVICE}", self.base),
             },
-            ledger: self.ledger_path.clone(),
-            offers: self.offers.clone(),
+            ledger: self.ledger_path.display().to_string(),
+            offers: self.offers.display().to_string(),
         })
     }
 
@@ -175,13 +175,13 @@ impl Stage {
         Ok(PaymentLine {
             request: format!("GET {}", bought.path),
             status: bought.status,
-            amount: bought.amount.to_string(),
-            asset: bought.asset,
-            payer: bought.payer,
-            pay_to: bought.pay_to,
-            transaction: bought.transaction.to_string(),
+            amount: bought.amount.into(),
+            asset: bought.asset.into(),
+            payer: bought.payer.into(),
+            pay_to: bought.pay_to.into(),
+            transaction: bought.transaction.into(),
             block_timestamp: inclusion.block_time,
-            ledger_state: record.state().as_str(),
+            ledger_state: record.state().into(),
             body: bought.body,
             human: format!("{} {}", bought.amount.to_decimal(asset.decimals), asset.symbol),
         })

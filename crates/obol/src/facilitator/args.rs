@@ -34,6 +34,10 @@ pub(crate) struct FacilitatorArgs {
     /// Questions that one caller may ask in a second; above it they get 429.
     #[arg(long, env = "OBOL_MAX_RATE", default_value = "1000", value_name = "N")]
     pub(super) max_rate: String,
+    /// File in which the resources that were sold are kept, for buyers to find at /discovery/resources; made
+    /// when it is not there. Without it, none is listed.
+    #[arg(long, env = "OBOL_DISCOVERY", value_name = "FILE")]
+    pub(super) discovery: Option<PathBuf>,
     #[command(flatten)]
     pub(super) serving: ServingArgs,
     /// Show the settings in force, secrets hidden, and exit.

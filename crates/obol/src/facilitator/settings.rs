@@ -25,6 +25,7 @@ pub(super) struct Settings {
     pub(super) callers_file: Option<PathBuf>,
     pub(super) callers: Callers,
     pub(super) max_rate: NonZeroU32,
+    pub(super) discovery: Option<PathBuf>,
     pub(super) serving: Serving,
     pub(super) logging: Logging,
 }
@@ -44,6 +45,7 @@ impl Settings {
             ("admin_listen", json!(self.admin_listen)),
             ("callers_file", json!(self.callers_file)),
             ("max_rate", json!(self.max_rate)),
+            ("discovery", json!(self.discovery)),
         ];
         shown.extend(own.map(|(name, value)| (name.to_owned(), value)));
         shown.extend(self.serving.shown());
@@ -76,6 +78,7 @@ fn sift(args: FacilitatorArgs, logging: Logging, faults: &mut Faults) -> Option<
         callers: callers?,
         callers_file: args.callers_file,
         max_rate: max_rate?,
+        discovery: args.discovery,
         serving: serving?,
         logging,
     })

@@ -6,11 +6,14 @@ use crate::{
     exit::Failure,
     output::{self, Output, Table},
     seller::process_name,
+    written::{Account, Atomic, Chain, Hash},
 };
 use obol_core::{ChainId, Registry};
+use obol_evm::PlainTransfer;
 use obol_facilitator::{Audit, AuditError, Difference, audit, reconcile as write_down};
 use obol_ledger::{Clock, Ledger, Place};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::time::Duration;
 
 /// A running verifier writes down what it sees within this time: a difference that goes away
@@ -108,8 +111,8 @@ fn report(audits: &[Audit], registry: &Registry, output: Output) -> Result<(), F
     let differences: usize = audits.iter().map(|audit| audit.differences.len()).sum();
     match output {
         Output::Json => {
-            let chains: Vec<_> = audits.iter().map(|audit| as_json(audit, registry)).collect();
-            output::print_json(&json!({"agrees": differences == 0, "chains": chains}));
+            let chains = audits.iter().map(|audit| AuditView::new(audit, registry)).collect();
+            output::print_json(&Comparison { agrees: differences == 0, chains });
         }
         Output::Table => {
             let mut table =
@@ -173,34 +176,109 @@ fn in_words(difference: &Difference) -> String {
     }
 }
 
-fn as_json(audit: &Audit, registry: &Registry) -> serde_json::Value {
-    let differences: Vec<_> = audit
-        .differences
-        .iter()
-        .map(|difference| {
-            let (kind, record, transaction) = match difference {
-                Difference::NotOnChain(record) => ("not_on_chain", record, None),
-                Difference::NotInLedger(record, transfer) => ("not_in_ledger", record, Some(transfer.tx)),
-                Difference::Elsewhere(record, transfer) => ("elsewhere", record, Some(transfer.tx)),
-            };
-            json!({"kind": kind, "payment": PaymentView::new(record, registry), "transaction": transaction})
-        })
-        .collect();
-    let unattributed: Vec<_> = audit
-        .unattributed
-        .iter()
-        .map(|transfer| {
-            json!({
-                "asset": transfer.token.to_checksum(None), "from": transfer.from.to_checksum(None),
-                "to": transfer.to.to_checksum(None), "amount": transfer.amount.to_string(),
-                "transaction": transfer.tx, "block": transfer.block,
-            })
-        })
-        .collect();
-    json!({
-        "chain": audit.chain.to_string(), "from_block": audit.from_block, "to_block": audit.to_block,
-        "matched": audit.matched, "newer": audit.newer.len(), "differences": differences, "unattributed": unattributed,
-    })
+/// The ledger, held against each chain that it has payments on.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Comparison {
+    /// Whether no chain differs. When one does, the exit code is 3.
+    agrees: bool,
+    /// Empty while the ledger has no payments.
+    chains: Vec<AuditView>,
+}
+
+/// The ledger, held against one chain.
+#[derive(Serialize, JsonSchema)]
+struct AuditView {
+    /// CAIP-2 id of the chain.
+    chain: Chain,
+    /// The first block that was read.
+    from_block: u64,
+    /// The last block that was read.
+    to_block: u64,
+    /// Payments that the ledger calls paid and the chain shows.
+    matched: u64,
+    /// Payments in blocks that came after the comparison began: not compared.
+    newer: usize,
+    differences: Vec<DifferenceView>,
+    /// Transfers to a payee that are no payment of this ledger, which is no difference.
+    unattributed: Vec<TransferView>,
+}
+
+/// A payment about which ledger and chain disagree.
+#[derive(Serialize, JsonSchema)]
+struct DifferenceView {
+    kind: Kind,
+    payment: PaymentView,
+    /// The transaction in which the chain has it; null when it has none.
+    transaction: Option<Hash>,
+}
+
+/// How they disagree.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+enum Kind {
+    /// Paid in the ledger, and no such transfer on the chain.
+    NotOnChain,
+    /// Paid on the chain, and not in the ledger.
+    NotInLedger,
+    /// In another place on the chain than in the ledger.
+    Elsewhere,
+}
+
+/// A transfer on the chain.
+#[derive(Serialize, JsonSchema)]
+struct TransferView {
+    /// Address of the token.
+    asset: Account,
+    /// Who paid.
+    from: Account,
+    /// Who was paid.
+    to: Account,
+    /// Atomic units, as text.
+    amount: Atomic,
+    /// The transaction that it was in.
+    transaction: Hash,
+    /// That transaction's block.
+    block: u64,
+}
+
+impl AuditView {
+    fn new(audit: &Audit, registry: &Registry) -> Self {
+        Self {
+            chain: audit.chain.into(),
+            from_block: audit.from_block,
+            to_block: audit.to_block,
+            matched: audit.matched,
+            newer: audit.newer.len(),
+            differences: audit.differences.iter().map(|one| DifferenceView::new(one, registry)).collect(),
+            unattributed: audit.unattributed.iter().map(TransferView::from).collect(),
+        }
+    }
+}
+
+impl DifferenceView {
+    fn new(difference: &Difference, registry: &Registry) -> Self {
+        let (kind, record, transaction) = match difference {
+            Difference::NotOnChain(record) => (Kind::NotOnChain, record, None),
+            Difference::NotInLedger(record, transfer) => (Kind::NotInLedger, record, Some(transfer.tx)),
+            Difference::Elsewhere(record, transfer) => (Kind::Elsewhere, record, Some(transfer.tx)),
+        };
+        let payment = PaymentView::new(record, registry);
+        Self { kind, payment, transaction: transaction.map(Hash::from) }
+    }
+}
+
+impl From<&PlainTransfer> for TransferView {
+    fn from(transfer: &PlainTransfer) -> Self {
+        Self {
+            asset: transfer.token.into(),
+            from: transfer.from.into(),
+            to: transfer.to.into(),
+            amount: transfer.amount.into(),
+            transaction: transfer.tx.into(),
+            block: transfer.block,
+        }
+    }
 }
 
 #[cfg(test)]

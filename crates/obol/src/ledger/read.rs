@@ -10,7 +10,8 @@ use crate::{
 };
 use obol_core::Registry;
 use obol_ledger::{Ledger, LedgerError, Outcome, PaymentId, PaymentRecord};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::io::{self, Write};
 
 pub(super) fn open(source: &Source) -> Result<(Ledger, Registry), Failure> {
@@ -27,6 +28,22 @@ pub(super) fn open(source: &Source) -> Result<(Ledger, Registry), Failure> {
     Ok((ledger, registry))
 }
 
+/// A payment, and how it came to be what it is.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Story {
+    payment: PaymentView,
+    /// Each change of its state, from the first.
+    events: Vec<EventView>,
+}
+
+/// One payment, or a list where the hash is of a transaction that settled several.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Stories {
+    One(Box<Story>),
+    Several(Vec<Story>),
+}
+
 pub(super) async fn show(source: &Source, payment: &str, output: Output) -> Result<(), Failure> {
     let (ledger, registry) = open(source)?;
     let found = match (payment.parse::<i64>(), payment.parse()) {
@@ -41,26 +58,25 @@ pub(super) async fn show(source: &Source, payment: &str, output: Output) -> Resu
     if found.is_empty() {
         return Err(Failure::failed(format!("the ledger has no payment {payment}; see `obol ledger list`")));
     }
-    let mut documents = Vec::new();
+    let mut stories = Vec::new();
     for record in found {
-        let events: Vec<EventView> =
-            ledger.events(record.id).await?.into_iter().map(EventView::from).collect();
-        let view = PaymentView::new(&record, &registry);
+        let events: Vec<_> = ledger.events(record.id).await?.into_iter().map(EventView::from).collect();
+        let payment = PaymentView::new(&record, &registry);
         match output {
-            Output::Json => documents.push(json!({"payment": view, "events": events})),
-            Output::Table => output::print(&story(&record, &view, &events, &registry)),
+            Output::Json => stories.push(Story { payment, events }),
+            Output::Table => output::print(&in_words(&record, &payment, &events, &registry)),
         }
     }
-    match documents.as_slice() {
-        [] => {}
-        [only] => output::print_json(only),
-        // A transaction that settled several.
-        several => output::print_json(&several),
+    if let Output::Json = output {
+        output::print_json(&match <[Story; 1]>::try_from(stories) {
+            Ok([only]) => Stories::One(Box::new(only)),
+            Err(several) => Stories::Several(several),
+        });
     }
     Ok(())
 }
 
-fn story(record: &PaymentRecord, view: &PaymentView, events: &[EventView], registry: &Registry) -> String {
+fn in_words(record: &PaymentRecord, view: &PaymentView, events: &[EventView], registry: &Registry) -> String {
     let key = &record.key;
     let mut text = format!(
         "payment {}  {} for {}\n  from      {}\n  to        {}\n  chain     {}  asset {}\n  nonce     {}\n  \
@@ -90,10 +106,10 @@ fn story(record: &PaymentRecord, view: &PaymentView, events: &[EventView], regis
     let mut table = Table::new(["AT", "FROM", "TO", "DELIVERY", "WHY", "WHO"]);
     for event in events {
         table.row([
-            event.at.clone(),
-            event.from.unwrap_or("-").to_owned(),
-            event.to.to_owned(),
-            event.delivery.to_owned(),
+            event.at.to_string(),
+            event.from.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            event.to.to_string(),
+            event.delivery.to_string(),
             event.why.clone(),
             event.who.clone(),
         ]);
@@ -118,7 +134,7 @@ fn earnings_table(views: &[EarningView]) -> Table {
     for view in views {
         table.row([
             format!("{}/{}", view.offer_namespace, view.offer_name),
-            view.chain.clone(),
+            view.chain.to_string(),
             view.human.clone(),
             view.payments.to_string(),
             view.settled_payments.to_string(),

@@ -1,14 +1,15 @@
 //! How payments are shown.
 
-use crate::output;
+use crate::written::{Account, Atomic, Chain, DeliveryWord, Hash, StateWord, Time};
 use obol_core::{Amount, ChainId, Registry};
 use obol_ledger::{Earning, Event, Outcome, PaymentRecord};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 macro_rules! columns {
     ($(#[$doc:meta])* $view:ident { $( #[doc = $meaning:literal] $name:ident: $type:ty, )* }) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, Serialize)]
+        #[derive(Clone, Debug, Serialize, JsonSchema)]
         pub(crate) struct $view { $( #[doc = $meaning] pub(crate) $name: $type, )* }
 
         /// Of each column its name and meaning.
@@ -17,8 +18,7 @@ macro_rules! columns {
 }
 
 columns! {
-    /// A payment, flat, as it is exported. Amounts are atomic units, as text: they need not fit
-    /// into a program's numbers.
+    /// A payment, as it is exported too.
     PaymentView {
         /// The payment's number in this ledger, from 1, in the order in which payments came.
         id: i64,
@@ -27,25 +27,25 @@ columns! {
         /// Name of the offer that was sold.
         offer_name: String,
         /// CAIP-2 id of the chain.
-        chain: String,
+        chain: Chain,
         /// Address of the token.
-        asset: String,
+        asset: Account,
         /// The token's symbol; `unknown` when neither the built-in table nor `--chains` has it.
         asset_symbol: String,
         /// Who pays.
-        payer: String,
+        payer: Account,
         /// Who is paid.
-        pay_to: String,
+        pay_to: Account,
         /// Atomic units, as text.
-        amount: String,
+        amount: Atomic,
         /// The authorization's nonce: with chain, asset and payer it identifies the payment.
-        nonce: String,
+        nonce: Hash,
         /// What is owed for it.
-        state: &'static str,
+        state: StateWord,
         /// What reached the client: `none`, `started` or `done`.
-        delivery: &'static str,
+        delivery: DeliveryWord,
         /// The transaction that paid it, or that a facilitator says has; empty while none has.
-        transaction: Option<String>,
+        transaction: Option<Hash>,
         /// How that is known: `chain`, or `claimed` by a facilitator and not checked; empty while none has.
         evidence: Option<&'static str>,
         /// That transaction's block.
@@ -55,9 +55,9 @@ columns! {
         /// Place of the token's `Transfer` event in that block.
         log_index: Option<u64>,
         /// When the payment came, UTC.
-        created: String,
+        created: Time,
         /// When its row changed last, UTC.
-        changed: String,
+        changed: Time,
         /// Why it was last refused, deferred or failed.
         reason: Option<String>,
     }
@@ -75,67 +75,82 @@ impl PaymentView {
             id: record.id.0,
             offer_namespace: record.offer.namespace.clone(),
             offer_name: record.offer.name.clone(),
-            chain: key.chain.to_string(),
-            asset: key.asset.to_checksum(None),
+            chain: key.chain.into(),
+            asset: key.asset.into(),
             asset_symbol: symbol(registry, key.chain, key.asset),
-            payer: key.payer.to_checksum(None),
-            pay_to: record.payee.to_checksum(None),
-            amount: record.amount.to_string(),
-            nonce: key.nonce.to_string(),
-            state: record.state().as_str(),
-            delivery: record.delivery.as_str(),
-            transaction: transaction.map(|transaction| transaction.to_string()),
+            payer: key.payer.into(),
+            pay_to: record.payee.into(),
+            amount: record.amount.into(),
+            nonce: key.nonce.into(),
+            state: record.state().into(),
+            delivery: record.delivery.into(),
+            transaction: transaction.map(Into::into),
             evidence,
             block: record.inclusion.map(|at| at.block),
             block_timestamp: record.inclusion.map(|at| at.block_time),
             log_index: record.inclusion.map(|at| at.log_index),
-            created: output::time(record.created_at.seconds()),
-            changed: output::time(record.changed_at.seconds()),
+            created: record.created_at.seconds().into(),
+            changed: record.changed_at.seconds().into(),
             reason: record.reason.clone(),
         }
     }
 }
 
 /// One step of a payment's story.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct EventView {
-    pub(crate) at: String,
-    pub(crate) from: Option<&'static str>,
-    pub(crate) to: &'static str,
-    pub(crate) delivery: &'static str,
+    /// When, UTC.
+    pub(crate) at: Time,
+    /// The state before; null when the payment was new.
+    pub(crate) from: Option<StateWord>,
+    /// The state after.
+    pub(crate) to: StateWord,
+    /// What had reached the client then: `none`, `started` or `done`.
+    pub(crate) delivery: DeliveryWord,
+    /// The reason, in words for people.
     pub(crate) why: String,
+    /// The process that did it.
     pub(crate) who: String,
 }
 
 impl From<Event> for EventView {
     fn from(event: Event) -> Self {
         Self {
-            at: output::time(event.at.seconds()),
-            from: event.from.map(|state| state.as_str()),
-            to: event.to.as_str(),
-            delivery: event.delivery.as_str(),
+            at: event.at.seconds().into(),
+            from: event.from.map(StateWord::from),
+            to: event.to.into(),
+            delivery: event.delivery.into(),
             why: event.why,
             who: event.who,
         }
     }
 }
 
-/// What an offer earned in one asset. `payments` and `amount` count what is on the chain;
-/// the `settled` ones are in final blocks. The `claimed` ones come on top: facilitators say that they
-/// are settled, and nobody has looked.
-#[derive(Clone, Debug, Serialize)]
+/// What an offer earned in one asset.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct EarningView {
+    /// Namespace of the offer that was sold.
     pub(crate) offer_namespace: String,
+    /// Name of the offer that was sold.
     pub(crate) offer_name: String,
-    pub(crate) chain: String,
+    /// CAIP-2 id of the chain.
+    pub(crate) chain: Chain,
+    /// The token's symbol; `unknown` when neither the built-in table nor `--chains` has it.
     pub(crate) asset_symbol: String,
-    pub(crate) asset: String,
+    /// Address of the token.
+    pub(crate) asset: Account,
+    /// How many payments are on the chain.
     pub(crate) payments: u64,
-    pub(crate) amount: String,
+    /// What they come to: atomic units, as text.
+    pub(crate) amount: Atomic,
+    /// How many of them are in final blocks.
     pub(crate) settled_payments: u64,
-    pub(crate) settled_amount: String,
+    /// What these come to: atomic units, as text.
+    pub(crate) settled_amount: Atomic,
+    /// How many more a facilitator says that it has settled, and nobody has looked.
     pub(crate) claimed_payments: u64,
-    pub(crate) claimed_amount: String,
+    /// What these come to: atomic units, as text.
+    pub(crate) claimed_amount: Atomic,
     /// In units of the asset, for people.
     #[serde(skip)]
     pub(crate) human: String,
@@ -148,15 +163,15 @@ impl EarningView {
         Self {
             offer_namespace: earning.offer.namespace.clone(),
             offer_name: earning.offer.name.clone(),
-            chain: earning.chain.to_string(),
+            chain: earning.chain.into(),
             asset_symbol: symbol(registry, earning.chain, earning.asset),
-            asset: earning.asset.to_checksum(None),
+            asset: earning.asset.into(),
             payments: earning.payments,
-            amount: earning.amount.to_string(),
+            amount: earning.amount.into(),
             settled_payments: earning.final_payments,
-            settled_amount: earning.final_amount.to_string(),
+            settled_amount: earning.final_amount.into(),
             claimed_payments: earning.claimed_payments,
-            claimed_amount: earning.claimed_amount.to_string(),
+            claimed_amount: earning.claimed_amount.into(),
             human_claimed: match earning.claimed_payments {
                 0 => "-".to_owned(),
                 _ => human(registry, earning.chain, earning.asset, earning.claimed_amount),

@@ -4,6 +4,7 @@ use super::{
     args::PricingArgs,
     offers::{Write, write},
     show,
+    view::{OfferView, PricingView},
 };
 use crate::{
     exit::Failure,
@@ -12,7 +13,6 @@ use crate::{
 use obol_api::{Limits, Pricing, PricingField, set_pricing};
 use obol_core::{Offer, Pattern, Registry, Routes};
 use obol_facilitator::Timing;
-use serde_json::json;
 use std::{fs, io, path::Path, sync::Arc};
 
 const NEW: &str = "\
@@ -77,11 +77,14 @@ fn show(pricing: &Pricing, registry: &Registry, output: Output) -> Result<(), Fa
     let notes: Vec<_> = pricing.notes.iter().map(ToString::to_string).collect();
     match output {
         Output::Json => {
-            let routes: Vec<_> = pricing.routes.iter().map(|route| show::view(route, registry)).collect();
-            let document = json!({
-                "wallet": pricing.wallet, "chain": pricing.chain, "routes": routes, "faults": wrong, "notes": notes,
+            let routes = pricing.routes.iter().map(|route| OfferView::new(route, registry));
+            output::print_json(&PricingView {
+                wallet: pricing.wallet.as_deref(),
+                chain_name: pricing.chain.as_deref(),
+                routes: routes.collect(),
+                faults: wrong,
+                notes,
             });
-            output::print(&format!("{document}\n"));
         }
         Output::Table => {
             let usual = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());

@@ -1,6 +1,6 @@
 //! `obol sell probe`
 
-use super::{args::ProbeArgs, offers::Offers};
+use super::{args::ProbeArgs, offers::Offers, view::ProbedView};
 use crate::{
     buy::{Probed, probe},
     exit::Failure,
@@ -8,7 +8,6 @@ use crate::{
 };
 use obol_core::{Offer, Pattern, Registry, Requirement};
 use obol_wire::{Offered, Sale};
-use serde_json::json;
 
 pub(super) async fn run(args: ProbeArgs) -> Result<(), Failure> {
     let offers = Offers::read(&args.folder)?;
@@ -22,13 +21,14 @@ pub(super) async fn run(args: ProbeArgs) -> Result<(), Failure> {
     };
     let id = &offer.id;
     match args.output {
-        Output::Json => output::print(&format!(
-            "{}\n",
-            json!({
-                "namespace": id.namespace, "name": id.name, "url": url, "status": status,
-                "agrees": differences.is_empty(), "differences": differences,
-            })
-        )),
+        Output::Json => output::print_json(&ProbedView {
+            namespace: &id.namespace,
+            name: &id.name,
+            url: &url,
+            status,
+            agrees: differences.is_empty(),
+            differences: &differences,
+        }),
         Output::Table if differences.is_empty() => {
             output::print(&format!("{id} is sold at {url} as it is written.\n"));
         }

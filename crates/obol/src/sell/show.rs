@@ -3,17 +3,15 @@
 use super::{
     args::{FolderArgs, StatusArgs},
     offers::Offers,
+    view::{OfferView, OffersView, Sale, SettlementView, StatusView},
 };
 use crate::{
     exit::Failure,
     ledger::EarningView,
     output::{self, Output, Table},
 };
-use obol_api::Found;
-use obol_core::{Offer, Pattern, Registry};
+use obol_core::{Offer, Registry};
 use obol_ledger::Ledger;
-use serde_json::{Value, json};
-use std::{fmt, time::SystemTime};
 
 pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
     let offers = Offers::read(folder)?;
@@ -26,8 +24,8 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
     let notes: Vec<_> = offers.notes.iter().map(ToString::to_string).collect();
     match output {
         Output::Json => {
-            let listed: Vec<_> = offers.found.iter().map(|found| view(found, &offers.registry)).collect();
-            output::print(&format!("{}\n", json!({"offers": listed, "faults": wrong, "notes": notes})));
+            let listed = offers.found.iter().map(|found| OfferView::new(found, &offers.registry));
+            output::print_json(&OffersView { offers: listed.collect(), faults: wrong, notes });
         }
         Output::Table => {
             let mut table = Table::new(["OFFER", "STATE", "PRICE", "SOLD AT", "UPSTREAM", "FILE"]);
@@ -35,7 +33,7 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
                 let offer = &found.offer;
                 table.row([
                     offer.id.to_string(),
-                    Standing::of(offer).to_string(),
+                    standing(offer),
                     prices(offer, &offers.registry),
                     at(offer),
                     upstream(offer).to_owned(),
@@ -80,18 +78,16 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
     }
     match args.output {
         Output::Json => {
-            let mut document = view(found, &offers.registry);
-            document["conflict"] = json!(conflict);
-            document["earned"] = json!(earned);
-            document["last_settlement"] =
-                json!(last.map(|at| json!({"transaction": at.tx, "block_timestamp": at.block_time})));
-            output::print(&format!("{document}\n"));
+            let last_settlement =
+                last.map(|at| SettlementView { transaction: at.tx.into(), block_timestamp: at.block_time });
+            let offer = OfferView::new(found, &offers.registry);
+            output::print_json(&StatusView { offer, conflict, earned, last_settlement });
         }
         Output::Table => {
             let offer = &found.offer;
             let mut text = format!(
                 "{id}  {}\n  price     {}\n  sold at   {}\n  upstream  {}\n  written   {}:{}\n",
-                Standing::of(offer),
+                standing(offer),
                 prices(offer, &offers.registry),
                 at(offer),
                 upstream(offer),
@@ -120,74 +116,12 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn view(found: &Found, registry: &Registry) -> Value {
-    let offer = &found.offer;
-    let accepts: Vec<_> = offer
-        .accepts
-        .iter()
-        .map(|way| {
-            json!({
-                "chain": way.asset.chain.to_string(), "asset_symbol": way.asset.symbol,
-                "asset": way.asset.address.to_checksum(None), "amount": way.amount.to_string(),
-                "price": way.amount.to_decimal(way.asset.decimals), "pay_to": way.pay_to.to_checksum(None),
-                "network": registry.chain_by_id(way.asset.chain).map(|chain| chain.name.clone()).ok(),
-            })
-        })
-        .collect();
-    json!({
-        "namespace": offer.id.namespace, "name": offer.id.name, "state": Standing::of(offer).word(),
-        "sunset": offer.sunset.map(output::moment), "host": offer.host,
-        "path": offer.path.as_str(), "matches": matches(offer), "upstream": offer.upstream.base, "description": offer.description,
-        "accepts": accepts, "file": found.file, "line": found.line,
-    })
-}
-
-/// How an offer is sold now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Selling,
-    Paused,
-    DrainingUntil(SystemTime),
-    Drained,
-}
-
-impl Standing {
-    fn of(offer: &Offer) -> Self {
-        match offer.sunset {
-            _ if offer.paused => Self::Paused,
-            None => Self::Selling,
-            Some(_) if offer.is_drained(SystemTime::now()) => Self::Drained,
-            Some(sunset) => Self::DrainingUntil(sunset),
-        }
-    }
-
-    /// In one word.
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Selling => "selling",
-            Self::Paused => "paused",
-            Self::DrainingUntil(_) => "draining",
-            Self::Drained => "drained",
-        }
-    }
-}
-
-impl fmt::Display for Standing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())?;
-        match self {
-            Self::DrainingUntil(sunset) => write!(f, " until {}", output::moment(*sunset)),
-            Self::Selling | Self::Paused | Self::Drained => Ok(()),
-        }
-    }
-}
-
-/// What of its path an offer is sold at.
-const fn matches(offer: &Offer) -> &'static str {
-    match offer.path {
-        Pattern::Below(_) => "below",
-        Pattern::Exact(_) => "exact",
-        Pattern::Glob(_) => "pattern",
+/// How an offer is sold now, for people.
+fn standing(offer: &Offer) -> String {
+    let sale = Sale::of(offer);
+    match (&sale, offer.sunset) {
+        (Sale::Draining, Some(sunset)) => format!("{} until {}", sale.in_a_word(), output::moment(sunset)),
+        _ => sale.in_a_word().to_owned(),
     }
 }
 

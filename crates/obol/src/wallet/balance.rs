@@ -5,13 +5,14 @@ use crate::{
     endpoint::Endpoint,
     exit::Failure,
     output::{self, Output, Table},
+    written::{Account, Atomic, Chain, Units},
 };
 use alloy_primitives::Address;
 use futures_util::future::join_all;
 use obol_core::{Amount, Asset, Registry};
 use obol_evm::{CheckError, Holdings, holdings};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 use std::sync::Arc;
 
 /// Every EVM chain counts its coin in wei.
@@ -24,24 +25,35 @@ struct Asked<'a> {
     result: Result<Holdings, CheckError>,
 }
 
+/// What an account holds.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct BalancesView {
+    /// The account.
+    address: Account,
+    /// The coin and each asset of each chain that was asked.
+    balances: Vec<BalanceView>,
+}
+
 /// What an account holds of one thing on one chain.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct BalanceView {
-    chain: String,
-    #[serde(skip)]
+    /// CAIP-2 id of the chain.
+    chain: Chain,
+    /// The chain's name.
     chain_name: String,
-    /// `coin` for the chain's own.
+    /// The token's symbol; `coin` for the chain's own.
     asset_symbol: String,
-    /// None for the chain's own coin.
-    asset: Option<String>,
+    /// Address of the token; null for the chain's own coin.
+    asset: Option<Account>,
+    /// How many digits of an amount in atomic units come after the point.
     decimals: u8,
-    /// Atomic units, as text; none where the chain did not say, or has no such asset.
-    amount: Option<String>,
-    /// The same in units of the asset.
-    balance: Option<String>,
-    /// As of which block.
+    /// Atomic units, as text; null where the chain did not say, or has no such asset.
+    amount: Option<Atomic>,
+    /// The same in units of the asset, as text.
+    balance: Option<Units>,
+    /// As of which block; null where the chain did not say.
     block: Option<u64>,
-    /// Why there is no amount.
+    /// Why there is no amount; null where there is one.
     error: Option<String>,
 }
 
@@ -53,7 +65,7 @@ pub(super) async fn balance(args: &Balance) -> Result<(), Failure> {
     let views: Vec<_> = asked.iter().flat_map(Asked::views).collect();
     match args.output {
         Output::Table => output::print(&table(&views).render()),
-        Output::Json => output::print_json(&json!({"address": account.to_checksum(None), "balances": views})),
+        Output::Json => output::print_json(&BalancesView { address: account.into(), balances: views }),
     }
     conclude(&asked)
 }
@@ -101,13 +113,13 @@ impl Asked<'_> {
         };
         let chain = &self.endpoint.chain;
         BalanceView {
-            chain: chain.id.to_string(),
+            chain: chain.id.into(),
             chain_name: chain.name.clone(),
             asset_symbol: asset.map_or_else(|| "coin".to_owned(), |asset| asset.symbol.clone()),
-            asset: asset.map(|asset| asset.address.to_checksum(None)),
+            asset: asset.map(|asset| asset.address.into()),
             decimals,
-            amount: amount.map(|amount| amount.to_string()),
-            balance: amount.map(|amount| amount.to_decimal(decimals)),
+            amount: amount.map(Atomic::from),
+            balance: amount.map(|amount| (amount, decimals).into()),
             block,
             error,
         }
@@ -117,8 +129,8 @@ impl Asked<'_> {
 fn table(views: &[BalanceView]) -> Table {
     let mut table = Table::new(["CHAIN", "ASSET", "BALANCE"]);
     for view in views {
-        let balance = view.balance.clone().or_else(|| view.error.clone()).unwrap_or_default();
-        table.row([view.chain_name.clone(), view.asset_symbol.clone(), balance]);
+        let balance = view.balance.as_ref().map(ToString::to_string).or_else(|| view.error.clone());
+        table.row([view.chain_name.clone(), view.asset_symbol.clone(), balance.unwrap_or_default()]);
     }
     table
 }

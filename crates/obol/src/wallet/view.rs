@@ -4,28 +4,42 @@ use super::{Shown, find};
 use crate::{
     exit::Failure,
     output::{self, Output, Table},
+    written::Account,
 };
 use alloy_primitives::Address;
 use obol_keystore::{Entry, Folder, Name};
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 use std::{io, path::Path};
 
-/// One keystore, in JSON.
-#[derive(Serialize)]
-struct WalletView<'a> {
+/// One keystore.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WalletView<'a> {
+    /// The wallet's name: its file's, without the ending.
     name: &'a str,
-    /// None where the file does not say it, or is no keystore.
-    address: Option<String>,
+    /// Its account; null where the file does not say it, or is no keystore.
+    address: Option<Account>,
+    /// Path of its file.
     file: String,
-    /// Why the file cannot be used.
+    /// Why the file cannot be used; null when it can.
     error: Option<String>,
+}
+
+/// The account of a wallet.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct AddressView {
+    /// The account.
+    address: Account,
+    /// Path of the wallet's file.
+    file: String,
+    /// Whether the wallet was decrypted: otherwise it is what the file claims.
+    checked: bool,
 }
 
 impl WalletView<'_> {
     fn in_words(&self) -> [String; 3] {
         let address = match (&self.address, &self.error) {
-            (Some(address), _) => address.clone(),
+            (Some(address), _) => address.to_string(),
             (None, None) => "(not said)".to_owned(),
             (None, Some(_)) => "(not readable)".to_owned(),
         };
@@ -42,7 +56,7 @@ fn table<'a>(views: impl IntoIterator<Item = &'a WalletView<'a>>) -> Table {
 /// What was just stored.
 pub(super) fn stored(name: &Name, address: Address, path: &Path, output: Output) {
     let name = name.to_string();
-    let address = Some(address.to_checksum(None));
+    let address = Some(address.into());
     let view = WalletView { name: &name, address, file: path.display().to_string(), error: None };
     match output {
         Output::Table => output::print(&table([&view]).render()),
@@ -74,7 +88,7 @@ pub(super) fn list(folder: &Folder, output: Output) -> Result<(), Failure> {
 
 fn listed(entry: &Entry) -> WalletView<'_> {
     let (address, error) = match &entry.sealed {
-        Ok(sealed) => (sealed.claimed_address().map(|address| address.to_checksum(None)), None),
+        Ok(sealed) => (sealed.claimed_address().map(Account::from), None),
         Err(error) => (None, Some(error.to_string())),
     };
     WalletView { name: &entry.name, address, file: entry.path.display().to_string(), error }
@@ -87,12 +101,14 @@ pub(super) fn address(args: &Shown) -> Result<(), Failure> {
         true => found.open(&args.password)?.address(),
         false => found.address(&args.password)?,
     };
-    let address = address.to_checksum(None);
+    let address = Account::from(address);
     match args.output {
         Output::Table => output::print(&format!("{address}\n")),
-        Output::Json => output::print_json(&json!({
-            "address": address, "file": found.path.display().to_string(), "checked": decrypted,
-        })),
+        Output::Json => output::print_json(&AddressView {
+            address,
+            file: found.path.display().to_string(),
+            checked: decrypted,
+        }),
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ async fn the_known_assets_are_held_against_a_chain() -> Result<()> {
     let checks = json(&output)?;
     let of = |symbol: &str| {
         let mut checks = checks.as_array().into_iter().flatten();
-        let check = checks.find(|check| check["asset"] == symbol).context("no such asset")?;
+        let check = checks.find(|check| check["asset_symbol"] == symbol).context("no such asset")?;
         anyhow::Ok((check["ok"].clone(), check["absent"].clone()))
     };
     assert_eq!(of("USDC")?, (true.into(), false.into()));

@@ -76,6 +76,11 @@ fn each_mistake_is_one_sentence_with_its_exit_code() -> Result<()> {
             4,
             &["--callers-file", "notes.txt", "line 1 is not"],
         ),
+        (
+            facilitator(&format!("--discovery {notes}")),
+            4,
+            &["--discovery", "notes.txt is no catalogue", "move it away"],
+        ),
         (facilitator("--max-rate 0"), 4, &["--max-rate", "from 1 to"]),
         (words("chains list --log inof"), 4, &["--log", "\"inof\" is not a level"]),
         (words("chains list --log-format xml"), 4, &["--log-format", "text nor json"]),
