@@ -9,7 +9,7 @@ use obol_core::{
 use obol_devchain::CHAIN;
 use obol_evm::{Key, PayerSignature, Rpc, transfer_call, typed};
 use obol_facilitator::{ChainSetup, GasCeilings, Verified};
-use obol_ledger::{NewPayment, Origin};
+use obol_ledger::{NewPayment, Origin, Proof};
 use obol_wire::{ChallengeTemplate, Offered, Sale};
 use std::{
     path::Path,
@@ -139,6 +139,7 @@ pub(crate) fn verified(payment: &Payment) -> Result<NewPayment> {
         balance: Amount::from(1_000_000_000),
         block: 1,
         valid_before: authorization.valid_before.saturating_to(),
+        proof: Proof::Signature,
         question: None,
     };
     let offer = OfferId { namespace: "bench".to_owned(), name: "bench".to_owned() };

@@ -11,7 +11,7 @@ use alloy_primitives::{Address, keccak256};
 use anyhow::{Result, bail};
 use obol_core::{Amount, OfferId, PaymentKey, SettlementCall, TransferMethod};
 use obol_devchain::CHAIN;
-use obol_ledger::{Clock, Ledger, NewPayment, Place, Reservation};
+use obol_ledger::{Clock, Ledger, NewPayment, Place, Proof, Reservation};
 use std::{path::Path, time::Instant};
 use tokio::task::JoinSet;
 
@@ -45,6 +45,7 @@ fn payments(round: usize) -> Result<Vec<NewPayment>> {
         origin: stage::origin(keccak256(format!("request {number}"))),
         balance: Amount::from(1_000_000_000),
         verified_block: 1,
+        proof: Proof::Signature,
         question: None,
     };
     Ok((round * PAYMENTS..(round + 1) * PAYMENTS).map(one).collect())

@@ -17,6 +17,12 @@ pub enum AskError {
     NoAnswer(&'static str),
     #[error("HTTP {0}, and no answer in it")]
     Status(u16),
+    /// It has something against this question, and says nothing about the payment.
+    #[error("HTTP {0}: it does not take the question")]
+    Rejected(u16),
+    /// Nothing was done: it is asked too often.
+    #[error("HTTP 429: it is asked too often")]
+    Busy,
     #[error("the answer has more than {MOST} bytes")]
     TooLong,
     #[error("the answer is not what was asked for: {0}")]
@@ -85,6 +91,7 @@ impl Client {
     /// Whether the payment in `question` is good.
     pub async fn verify(&self, question: &Bytes, payer: Address) -> Result<CheckAnswer, AskError> {
         let (status, body) = self.post("/verify", question, CHECK).await?;
+        sound(status)?;
         CheckAnswer::read(&body, payer).map_err(|error| unread(status, error.to_string()))
     }
 
@@ -99,12 +106,13 @@ impl Client {
         let answer = self.post("/settle", question, self.settle).await;
         obol_stop::reach("facilitator.settle.after");
         let (status, body) = answer?;
-        // Whatever it says: something broke, and who knows when.
-        if status >= 500 {
-            return Err(AskError::Status(status));
+        sound(status)?;
+        let answer = SettleAnswer::read(&body, chain, payer, &self.registry)
+            .map_err(|error| unread(status, error.to_string()))?;
+        match answer {
+            SettleAnswer::Settled(_) if status >= 400 => Err(AskError::Status(status)),
+            answer => Ok(answer),
         }
-        SettleAnswer::read(&body, chain, payer, &self.registry)
-            .map_err(|error| unread(status, error.to_string()))
     }
 
     /// What it says that it settles.
@@ -157,7 +165,20 @@ fn lost(error: &reqwest::Error) -> AskError {
     })
 }
 
+/// Whatever the body says, it is none where something broke.
+const fn sound(status: u16) -> Result<(), AskError> {
+    match status {
+        429 => Err(AskError::Busy),
+        500.. => Err(AskError::Status(status)),
+        _ => Ok(()),
+    }
+}
+
 /// A page of a proxy's, say, or an answer to something else.
 fn unread(status: u16, error: String) -> AskError {
-    if (200..300).contains(&status) { AskError::Malformed(error) } else { AskError::Status(status) }
+    match status {
+        200..300 => AskError::Malformed(error),
+        400 | 402 | 406 | 409 | 411..=428 | 431 => AskError::Rejected(status),
+        _ => AskError::Status(status),
+    }
 }

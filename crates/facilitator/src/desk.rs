@@ -5,13 +5,13 @@ use crate::{
     keeper::keep,
     remote::{self, Panel},
     settler::{self, Setup},
-    verify::{Signed, Verifier, verify_offline},
+    verify::{Verifier, verify_offline},
 };
 use alloy_primitives::{Address, Bytes};
 use obol_core::{Chain, ChainId, Payment, Reason, Refusal};
 use obol_evm::{Key, Reads, Rpc};
 use obol_facilitator_client::Client;
-use obol_ledger::{Attendant, Ledger, Settler};
+use obol_ledger::{Attendant, Ledger, Proof, Settler};
 use std::{
     collections::HashMap,
     fmt,
@@ -116,7 +116,7 @@ impl Facilitator {
         if let Some((reason, detail)) = desk.state().blocks() {
             return Err(Refusal::new(reason, detail));
         }
-        let (verified, signed) = match &desk.view {
+        let mut verified = match &desk.view {
             Some(view) => {
                 let verifier = Verifier {
                     chain: &desk.chain,
@@ -128,14 +128,38 @@ impl Facilitator {
                     settler: desk.settler().unwrap_or(Address::ZERO),
                     factories: &view.factories,
                 };
-                (verifier.verify(payment, terms).await?, Signed::ByPayer)
+                verifier.verify(payment, terms).await?
             }
             None => verify_offline(payment, terms, &self.timing)?,
         };
-        let Way::Panel(panel) = &desk.way else { return Ok(verified) };
-        let question = Bytes::from(obol_wire::question(payment, terms.requirement).into_bytes());
-        panel.check(&question, payment.authorization.from, signed).await?;
-        Ok(Verified { question: Some(question), ..verified })
+        if let Way::Panel(panel) = &desk.way {
+            let question = Bytes::from(obol_wire::question(payment, terms.requirement).into_bytes());
+            // Where nobody can look, only the facilitator knows whether there is any money: its word
+            // comes before a row.
+            if desk.view.is_none() {
+                panel.check(&question, payment.authorization.from, verified.proof).await?;
+            }
+            verified.question = Some(question);
+        }
+        Ok(verified)
+    }
+
+    /// Whether the facilitator, who is to settle it, finds a payment good, too, that [`Self::verify`] did
+    /// and that is reserved since: whoever has seen a payment may use it, so that it has to be its
+    /// client's before it is shown.
+    pub async fn confirm(&self, payment: &Payment, question: Option<&Bytes>) -> Result<(), Refusal> {
+        let desk = self.desk(payment.chain)?;
+        match (&desk.way, question, &desk.view) {
+            (Way::Panel(panel), Some(question), Some(_)) => {
+                panel.check(question, payment.authorization.from, Proof::Signature).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether there is an endpoint by which what is said of this chain can be checked.
+    pub fn sees(&self, chain: ChainId) -> bool {
+        self.desks.get(&chain).is_some_and(|desk| desk.view.is_some())
     }
 
     /// Something is due on this chain: look now rather than at the next tick.

@@ -5,6 +5,7 @@
 //! tells the ledger what the chain shows.
 
 mod audit;
+mod auditor;
 mod counter;
 mod desk;
 mod keeper;

@@ -10,15 +10,16 @@ pub(crate) use panel::Panel;
 
 use crate::{
     SettlerState, Timing,
+    auditor::{Scope, audit},
     lead::{Lead, Led},
-    sight::{Resolved, Sight, TickError},
+    sight::{Sight, TickError},
     watcher::Watcher,
 };
 use alloy_primitives::Address;
 use ask::{After, Asker};
 use obol_core::Chain;
 use obol_evm::Rpc;
-use obol_ledger::{Ledger, PaymentId, Question, Settler as Account};
+use obol_ledger::{Ledger, PaymentId, Settler as Account};
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -26,7 +27,7 @@ use std::{
 };
 use tokio::{
     sync::{Notify, watch},
-    task::JoinSet,
+    task::{self, JoinSet},
 };
 
 pub(crate) struct Setup {
@@ -39,23 +40,36 @@ pub(crate) struct Setup {
     pub(crate) stopped: watch::Receiver<bool>,
 }
 
-/// Questions of one chain that are out at once.
-const AT_ONCE: usize = 64;
+/// Whether somebody waits for the answer, or has been told to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    First,
+    Again,
+}
+
+impl Turn {
+    /// Questions of one chain that are out at once. Those that hang must not keep others from being put.
+    const fn room(self) -> usize {
+        match self {
+            Self::First => 512,
+            Self::Again => 32,
+        }
+    }
+}
 
 /// How often the ledger is asked for questions that nobody waits for.
 const SURVEY: Duration = Duration::from_millis(500);
 
-/// How often claims of a time without an endpoint are looked at.
-const AUDIT: Duration = Duration::from_secs(5);
-
-/// The first and the longest pause before a question is put again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// The first pause before a question is put again, and the longest: an authorization may never end.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60 * 60));
 
 /// Rows of the ledger read at once.
 const PAGE: u32 = 256;
 
-/// Nobody signs here: the lease is only for one process to ask.
-const NOBODY: Address = Address::ZERO;
+/// Nobody signs here: the lease is only for one process to ask. Who sees the chain does not wait for who
+/// does not.
+const SEEING: Address = Address::ZERO;
+const BLIND: Address = Address::with_last_byte(1);
 
 /// What a question that is open waits for.
 #[derive(Clone, Copy, Debug)]
@@ -69,10 +83,11 @@ struct Remote {
     lead: Lead,
     leads: watch::Sender<bool>,
     state: watch::Sender<SettlerState>,
-    out: JoinSet<(PaymentId, Result<After, TickError>)>,
+    asking: JoinSet<Result<After, TickError>>,
+    /// Which payment each of them is about.
+    out: HashMap<task::Id, (PaymentId, Turn)>,
     waits: HashMap<PaymentId, Wait>,
     survey_at: Instant,
-    audit_at: Instant,
     failing: bool,
 }
 
@@ -81,12 +96,13 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
     let (leads, led) = watch::channel(false);
     let sight =
         setup.rpc.map(|rpc| Sight { ledger: setup.ledger.clone(), chain: Arc::clone(&setup.chain), rpc });
-    let account = Account { chain: setup.chain.id, account: NOBODY };
+    let account = if sight.is_some() { SEEING } else { BLIND };
+    let account = Account { chain: setup.chain.id, account };
     if let Some(sight) = &sight {
         tokio::spawn(keep_watch(Watcher::new(sight.clone()), led, setup.stopped.clone()));
+        tokio::spawn(audit(sight.clone(), Scope::Claims, setup.stopped.clone()));
     }
     tokio::spawn(introduce(Arc::clone(&setup.panel), Arc::clone(&setup.chain)));
-    let now = Instant::now();
     let remote = Remote {
         lead: Lead::new(setup.ledger.clone(), account, setup.timing.lease),
         asker: Asker {
@@ -98,10 +114,10 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
         },
         leads,
         state,
-        out: JoinSet::new(),
+        asking: JoinSet::new(),
+        out: HashMap::new(),
         waits: HashMap::new(),
-        survey_at: now,
-        audit_at: now,
+        survey_at: Instant::now(),
         failing: false,
     };
     tokio::spawn(remote.run(setup.wake, setup.stopped));
@@ -116,7 +132,7 @@ impl Remote {
             tokio::select! {
                 () = tokio::time::sleep(SURVEY) => {}
                 () = wake.notified() => {}
-                Some(ended) = self.out.join_next() => self.end(ended),
+                Some(ended) = self.asking.join_next_with_id() => self.end(ended),
                 changed = stopped.changed() => {
                     // The facilitator was dropped without a word.
                     if changed.is_err() {
@@ -126,7 +142,7 @@ impl Remote {
             }
         }
         // A question whose answer nobody hears is put again by the next process.
-        self.out.shutdown().await;
+        self.asking.shutdown().await;
         self.lead.end().await;
     }
 
@@ -155,87 +171,61 @@ impl Remote {
         }
         let (ledger, chain) = (self.asker.ledger.clone(), self.asker.chain.id);
         for question in ledger.due_questions(chain, PAGE).await? {
-            self.send(question, Asker::first);
+            self.send(question.record.id, Turn::First, |asker| asker.first(question));
         }
         if Instant::now() >= self.survey_at {
             self.survey_at = Instant::now() + SURVEY;
-            let mut after = PaymentId(0);
-            loop {
-                let page = ledger.open_questions(chain, after, PAGE).await?;
-                let Some(last) = page.last() else { break };
-                after = last.record.id;
-                for question in page {
-                    self.send(question, Asker::again);
-                }
+            let open = ledger.open_questions(chain).await?;
+            self.waits.retain(|id, wait| matches!(wait, Wait::Answer { .. }) || open.contains(id));
+            for id in open {
+                self.send(id, Turn::Again, |asker| asker.again(id));
             }
-        }
-        if Instant::now() >= self.audit_at {
-            self.audit_at = Instant::now() + AUDIT;
-            self.audit().await?;
         }
         Ok(())
     }
 
     /// Puts a question whose time has come, when there is room.
-    fn send<F>(&mut self, question: Question, put: impl Fn(Arc<Asker>, Question) -> F)
+    fn send<F>(&mut self, id: PaymentId, turn: Turn, put: impl FnOnce(Arc<Asker>) -> F)
     where
         F: Future<Output = Result<After, TickError>> + Send + 'static,
     {
-        let id = question.record.id;
         let tries = match self.waits.get(&id) {
             Some(Wait::Answer { .. }) => return,
             Some(Wait::Until { when, .. }) if *when > Instant::now() => return,
             Some(Wait::Until { tries, .. }) => *tries,
             None => 0,
         };
-        if self.out.len() >= AT_ONCE {
+        let out = self.out.values().filter(|(_, other)| *other == turn).count();
+        if out >= turn.room() {
             return;
         }
         self.waits.insert(id, Wait::Answer { tries: tries + 1 });
-        let put = put(Arc::new(self.asker.clone()), question);
-        self.out.spawn(async move { (id, put.await) });
+        let asking = self.asking.spawn(put(Arc::new(self.asker.clone())));
+        self.out.insert(asking.id(), (id, turn));
     }
 
-    fn end(&mut self, ended: Result<(PaymentId, Result<After, TickError>), tokio::task::JoinError>) {
-        let (id, ended) = match ended {
-            Ok(ended) => ended,
+    fn end(&mut self, ended: Result<(task::Id, Result<After, TickError>), task::JoinError>) {
+        let chain = self.asker.chain.id;
+        let (task, ended) = match ended {
+            Ok((task, ended)) => (task, ended),
             Err(error) => {
-                tracing::error!(chain = %self.asker.chain.id, %error, "a question died");
-                self.waits.retain(|_, wait| matches!(wait, Wait::Until { .. }));
-                return;
+                tracing::error!(%chain, %error, "a question died");
+                (error.id(), Ok(After::Again))
             }
         };
+        let Some((id, _)) = self.out.remove(&task) else { return };
         match ended {
             Ok(After::Ended) => {
                 self.waits.remove(&id);
                 return;
             }
             Ok(After::Again) => {}
-            Err(error) => {
-                tracing::debug!(chain = %self.asker.chain.id, payment = id.0, %error, "a question waits");
-            }
+            Err(error) => tracing::debug!(%chain, payment = id.0, %error, "a question waits"),
         }
         let Some(Wait::Answer { tries }) = self.waits.get(&id).copied() else { return };
         let (first, longest) = PAUSES;
         let pause = first.saturating_mul(2u32.saturating_pow(tries.saturating_sub(1))).min(longest);
         self.waits.insert(id, Wait::Until { when: Instant::now() + pause, tries });
-    }
-
-    /// Holds against the chain what was only said, now that there is an endpoint.
-    async fn audit(&self) -> Result<(), TickError> {
-        let Some(sight) = &self.asker.sight else { return Ok(()) };
-        let mut after = PaymentId(0);
-        loop {
-            let page = self.asker.ledger.claims(self.asker.chain.id, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = last.id;
-            for record in page {
-                if sight.resolve(&record).await? == Resolved::Open {
-                    tracing::debug!(chain = %self.asker.chain.id, payment = record.id.0,
-                        "a payment is said to be settled, and the chain does not show it yet");
-                }
-            }
-        }
     }
 }
 
@@ -250,7 +240,7 @@ async fn introduce(panel: Arc<Panel>, chain: Arc<Chain>) {
             Ok(_) => tracing::error!(%chain, %facilitator,
                 "the facilitator does not say that it settles exact payments of version 2 on this chain"),
             Err(error) => tracing::error!(%chain, %facilitator, %error,
-                "the facilitator does not say what it settles; payments are refused until it answers"),
+                "the facilitator does not say what it settles"),
         }
     }
 }

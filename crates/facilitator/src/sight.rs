@@ -28,8 +28,10 @@ pub(crate) struct Sight {
 /// What became of a payment, as far as the chain shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resolved {
-    /// Paid, or never to be paid; the ledger has it.
-    Ended,
+    /// Its transfer is on the chain; the ledger has it.
+    Paid,
+    /// It can never be paid; the ledger has it.
+    Failed,
     /// It may still be settled.
     Open,
 }
@@ -84,14 +86,14 @@ impl Sight {
             finding => finding?,
         };
         let why = match finding {
-            Finding::Paid => return Ok(Resolved::Ended),
+            Finding::Paid => return Ok(Resolved::Paid),
             Finding::Usable => return Ok(Resolved::Open),
             Finding::Cancelled => "the payer cancelled the authorization",
             Finding::SpentElsewhere => "the payer used the authorization's nonce for another transfer",
             Finding::Expired => "the authorization expired unused",
         };
         self.ledger.fail(payment.id, why).await?;
-        Ok(Resolved::Ended)
+        Ok(Resolved::Failed)
     }
 
     async fn find(&self, payment: &PaymentRecord) -> Result<Finding, TickError> {

@@ -9,7 +9,7 @@ use obol_evm::{
     Answer, Barrier, NonceState, PayerCode, PayerSignature, Question, Reads, Rpc, Simulated, transfer_call,
     typed,
 };
-use obol_ledger::{NewPayment, Origin};
+use obol_ledger::{NewPayment, Origin, Proof};
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -33,6 +33,7 @@ pub struct Verified {
     pub block: u64,
     /// Seconds since the Unix epoch, at most `i64::MAX`.
     pub valid_before: i64,
+    pub proof: Proof,
     /// What a facilitator is to be asked; none where a transaction of ours settles.
     pub question: Option<Bytes>,
 }
@@ -50,6 +51,7 @@ impl Verified {
             origin,
             balance: self.balance,
             verified_block: self.block,
+            proof: self.proof,
             question: self.question,
         }
     }
@@ -144,6 +146,7 @@ impl Verifier<'_> {
             balance: answer.balance,
             block: answer.block,
             valid_before: end(payment),
+            proof: Proof::Signature,
             question: None,
         })
     }
@@ -228,20 +231,12 @@ impl Verifier<'_> {
     }
 }
 
-/// Whether the payer is known to have signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signed {
-    ByPayer,
-    /// Only the payer's code, which nobody here can ask, may call the signature good.
-    Unknown,
-}
-
 /// What can be said of a payment without the chain: whoever settles it says the rest.
 pub(crate) fn verify_offline(
     payment: &Payment,
     terms: Terms<'_>,
     timing: &Timing,
-) -> Result<(Verified, Signed), Refusal> {
+) -> Result<Verified, Refusal> {
     check_terms(payment, terms.requirement)?;
     let now = unix_now();
     check_validity(payment, terms, timing, now)?;
@@ -251,18 +246,19 @@ pub(crate) fn verify_offline(
     }
     let signature = PayerSignature::parse(&payment.signature)
         .map_err(|error| Refusal::new(Reason::InvalidSignature, error.to_string()))?;
-    let signed = match &signature {
+    let proof = match &signature {
         PayerSignature::Ecdsa(ecdsa) => {
             let signer = ecdsa.recover(typed::digest(&terms.requirement.asset, &payment.authorization));
-            if signer == Ok(payment.authorization.from) { Signed::ByPayer } else { Signed::Unknown }
+            if signer == Ok(payment.authorization.from) { Proof::Signature } else { Proof::Word }
         }
-        PayerSignature::Contract(_) | PayerSignature::Undeployed { .. } => Signed::Unknown,
+        // Only the payer's code, which nobody here can ask, may call it good.
+        PayerSignature::Contract(_) | PayerSignature::Undeployed { .. } => Proof::Word,
     };
     let data = transfer_call(&payment.authorization, &signature);
     let call = SettlementCall { token: payment.asset, data, deployment: None };
     // The facilitator answers for the funds.
     let balance = Amount::from_atomic(U256::MAX);
-    Ok((Verified { call, balance, block: 0, valid_before: end(payment), question: None }, signed))
+    Ok(Verified { call, balance, block: 0, valid_before: end(payment), proof, question: None })
 }
 
 fn end(payment: &Payment) -> i64 {

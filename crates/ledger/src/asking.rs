@@ -1,14 +1,14 @@
 //! Payments that a facilitator of others settles: what it is asked, and what it says.
 //!
-//! A question is stored with its payment, and put to one facilitator for good: whoever has seen the
-//! authorization may settle it, whatever it answers.
+//! A question is stored with its payment, and put to one facilitator until that has plainly refused:
+//! whoever has seen the authorization may settle it, whatever it answers.
 
 use crate::{
     Delivery, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     evidence::after_refusal,
     op::Op,
     sets::{claimed, due, sent},
-    state::{Claim, Decline, Redue, Submit, Take},
+    state::{Claim, Decline, Doubt, Redue, Submit, Take},
     txn::{Txn, blob, chain_code, select_payments},
 };
 use alloy_primitives::{B256, Bytes};
@@ -26,12 +26,13 @@ pub struct Question {
     pub facilitator: Option<String>,
 }
 
-/// Whether a question may be put now.
+/// Whether a step of a question was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asking {
-    /// Durable: from here on the payment may be settled at any time.
+    /// It is durable.
     Noted,
-    /// The payment is not due any more, or its question was put to another facilitator.
+    /// It was not for this caller: the payment has moved, or the question was put by another process
+    /// or to another facilitator.
     Moved,
 }
 
@@ -61,21 +62,26 @@ impl Ledger {
             .await
     }
 
-    /// A page of the questions that were put, or were about to be, and whose payments are not known to
-    /// be on the chain; those after `after`, in the order in which their payments came.
-    pub async fn open_questions(
-        &self,
-        chain: ChainId,
-        after: PaymentId,
-        limit: u32,
-    ) -> Result<Vec<Question>, LedgerError> {
+    /// The payments whose questions were put, or were about to be, and that are not known to be on the
+    /// chain.
+    pub async fn open_questions(&self, chain: ChainId) -> Result<Vec<PaymentId>, LedgerError> {
         self.writer
             .write(Op::Read, move |txn| {
-                let records = txn.payments(
-                    select_payments!(sent!(), asked_on_chain!(), " AND id > ?2 ORDER BY id LIMIT ?3"),
-                    params![chain_code(chain), after.0, limit],
-                )?;
-                with_questions(txn, records)
+                let sql =
+                    concat!("SELECT id FROM payments WHERE ", sent!(), asked_on_chain!(), " ORDER BY id");
+                txn.all(sql, [chain_code(chain)], |row| Ok(PaymentId(row.get(0)?)))
+            })
+            .await
+    }
+
+    /// The question of one of them.
+    pub async fn question(&self, id: PaymentId) -> Result<Option<Question>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                let sent =
+                    |record: &PaymentRecord| matches!(record.state(), State::Submitting | State::Submitted);
+                let record = asked(txn, id)?.filter(sent);
+                Ok(with_questions(txn, record.into_iter().collect())?.pop())
             })
             .await
     }
@@ -104,7 +110,7 @@ impl Ledger {
                 let due = |record: &PaymentRecord| record.state() == State::Due && record.batch.is_none();
                 let Some(record) = txn.payment(id)?.filter(due) else { return Ok(Asking::Moved) };
                 let pinned = txn.execute(
-                    "UPDATE questions SET facilitator = ?2 \
+                    "UPDATE questions SET facilitator = ?2, puts = puts + 1 \
                      WHERE payment = ?1 AND (facilitator IS NULL OR facilitator = ?2)",
                     params![id.0, facilitator],
                 )?;
@@ -120,6 +126,22 @@ impl Ledger {
             .await
     }
 
+    /// The question is about to be put once more: from here on a refusal says nothing, whichever of the
+    /// two it is about.
+    pub async fn ask_again(&self, id: PaymentId) -> Result<Asking, LedgerError> {
+        self.writer
+            .write(Op::Ask, move |txn| {
+                let sent =
+                    |record: &PaymentRecord| matches!(record.state(), State::Submitting | State::Submitted);
+                if asked(txn, id)?.is_none_or(|record| !sent(&record)) {
+                    return Ok(Asking::Moved);
+                }
+                txn.execute("UPDATE questions SET puts = puts + 1 WHERE payment = ?1", [id.0])?;
+                Ok(Asking::Noted)
+            })
+            .await
+    }
+
     /// The facilitator says that a transaction is out, or even in a block, which is still to be seen.
     pub async fn promised(&self, id: PaymentId, transaction: Option<B256>) -> Result<(), LedgerError> {
         self.writer
@@ -128,7 +150,11 @@ impl Ledger {
                 let note = |record: &mut PaymentRecord| record.claim = transaction.or(record.claim);
                 match txn.follow::<Take>(record, "the facilitator says that it is out", note)? {
                     Ok(_) => {}
-                    Err(record) if record.state() == State::Submitted && record.claim != transaction => {
+                    Err(record)
+                        if record.state() == State::Submitted
+                            && transaction.is_some()
+                            && record.claim != transaction =>
+                    {
                         txn.amend(record, "the facilitator names another transaction", note)?;
                     }
                     Err(_moved_meanwhile) => {}
@@ -138,11 +164,19 @@ impl Ledger {
             .await
     }
 
-    /// The facilitator says that it is settled, and there is no endpoint to check that by.
+    /// The facilitator says that it is settled, and there is no endpoint to check that by. A payment
+    /// that was verified by one has to be seen by one: of it this is a promise.
     pub async fn claimed(&self, id: PaymentId, transaction: B256) -> Result<(), LedgerError> {
         self.writer
             .write(Op::Claim, move |txn| {
                 let Some(record) = asked(txn, id)? else { return Ok(()) };
+                if record.verified_block > 0 {
+                    let _moved_meanwhile =
+                        txn.follow::<Take>(record, "the facilitator says that it is settled", |record| {
+                            record.claim = Some(transaction);
+                        })?;
+                    return Ok(());
+                }
                 let why = "the facilitator says that it is settled; there is no endpoint to check it by";
                 let _moved_meanwhile = txn.follow::<Claim>(record, why, |record| {
                     record.claim = Some(transaction);
@@ -153,21 +187,39 @@ impl Ledger {
             .await
     }
 
-    /// The facilitator refused when it was first asked. What was not delivered is released; what was
-    /// is due again later.
+    /// An endpoint, at this block, does not show what was claimed: it is to be asked for again, and from
+    /// now on to be seen.
+    pub async fn doubt(&self, id: PaymentId, block: u64) -> Result<(), LedgerError> {
+        self.writer
+            .write(Op::Claim, move |txn| {
+                let Some(record) = txn.payment(id)? else { return Ok(()) };
+                let why = "the chain does not show what the facilitator says";
+                let _moved_meanwhile = txn.follow::<Doubt>(record, why, |record| {
+                    record.verified_block = block.max(1);
+                })?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// The facilitator refused when it was first asked, and nobody has asked again. What was not
+    /// delivered is released; what was is due again later. Either may be put to another one.
     pub async fn declined(
         &self,
         id: PaymentId,
         why: impl Into<String>,
         retry_after: Duration,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<Asking, LedgerError> {
         let why = why.into();
         self.writer
             .write(Op::Decline, move |txn| {
-                let Some(record) = asked(txn, id)? else { return Ok(()) };
+                let Some(record) = asked(txn, id)? else { return Ok(Asking::Moved) };
+                if puts(txn, id)? != 1 {
+                    return Ok(Asking::Moved);
+                }
                 let retry_at = after_refusal(txn.now(), retry_after, &record);
                 let note = |record: &mut PaymentRecord| record.reason = Some(why.clone());
-                let _moved_meanwhile = match record.delivery {
+                let followed = match record.delivery {
                     Delivery::None => txn.follow::<Decline>(record, &why, |record| {
                         note(record);
                         record.held_until = Timestamp(0);
@@ -177,7 +229,12 @@ impl Ledger {
                         record.retry_at = retry_at;
                     })?,
                 };
-                Ok(())
+                if followed.is_err() {
+                    return Ok(Asking::Moved);
+                }
+                let free = "UPDATE questions SET facilitator = NULL, puts = 0 WHERE payment = ?1";
+                txn.execute(free, [id.0])?;
+                Ok(Asking::Noted)
             })
             .await
     }
@@ -197,9 +254,24 @@ fn with_questions(txn: &Txn<'_>, records: Vec<PaymentRecord>) -> Result<Vec<Ques
     Ok(questions)
 }
 
+/// How often the question was put since nobody was asked.
+fn puts(txn: &Txn<'_>, id: PaymentId) -> Result<i64, LedgerError> {
+    let puts = txn.one("SELECT puts FROM questions WHERE payment = ?1", [id.0], |row| Ok(row.get(0)?))?;
+    Ok(puts.unwrap_or(0))
+}
+
+/// Whether a facilitator is shown the payment.
+pub(crate) fn has_question(txn: &Txn<'_>, id: PaymentId) -> Result<bool, LedgerError> {
+    Ok(txn.one("SELECT 1 FROM questions WHERE payment = ?1", [id.0], |_| Ok(()))?.is_some())
+}
+
+/// Whether a facilitator has the question, and may settle the payment at any time.
+pub(crate) fn is_out(txn: &Txn<'_>, id: PaymentId) -> Result<bool, LedgerError> {
+    Ok(puts(txn, id)? > 0)
+}
+
 /// The payment, if a facilitator was asked about it and nobody else settles it.
 fn asked(txn: &Txn<'_>, id: PaymentId) -> Result<Option<PaymentRecord>, LedgerError> {
-    let asked = "SELECT 1 FROM questions WHERE payment = ?1 AND facilitator IS NOT NULL";
-    let asked = txn.one(asked, [id.0], |_| Ok(()))?.is_some();
+    let asked = is_out(txn, id)?;
     Ok(txn.payment(id)?.filter(|record| asked && record.batch.is_none()))
 }

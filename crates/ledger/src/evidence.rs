@@ -2,6 +2,7 @@
 
 use crate::{
     BatchId, Delivery, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
+    asking::is_out,
     batch::{FINAL, MINED, OPEN},
     op::Op,
     reserve::unhold,
@@ -91,29 +92,11 @@ impl Ledger {
     /// A mined batch's block is gone: its bytes are to be seen on the chain again. What a stranger
     /// settled of its payments stays where it is.
     pub async fn orphan_batch(&self, batch: BatchId) -> Result<(), LedgerError> {
-        self.writer
-            .write(Op::Orphan, move |txn| {
-                let tx = txn.one(
-                    "SELECT tx FROM batches WHERE id = ?1 AND state = ?2",
-                    params![batch.0, MINED],
-                    |row| word(blob(row, 0)?),
-                )?;
-                let Some(tx) = tx else { return Ok(()) };
-                txn.execute(
-                    "UPDATE batches SET state = ?2, block = NULL, block_hash = NULL, tx = NULL WHERE id = ?1",
-                    params![batch.0, OPEN],
-                )?;
-                let ours = select_payments!("batch = ?1 AND ", included!(), " AND tx = ?2");
-                for record in txn.payments(ours, params![batch.0, tx.as_slice()])? {
-                    let _moved_meanwhile =
-                        txn.follow::<Orphan>(record, "its block is gone", |r| r.inclusion = None)?;
-                }
-                Ok(())
-            })
-            .await
+        self.writer.write(Op::Orphan, move |txn| reopen(txn, batch)).await
     }
 
-    /// The block of a transfer that is not in a live batch of ours is gone.
+    /// The block of a transfer is gone that nobody has taken back with its batch: no batch of this
+    /// ledger brought it there, or one of a settler that this process does not look after.
     pub async fn orphan(&self, id: PaymentId, block_hash: B256) -> Result<(), LedgerError> {
         self.writer
             .write(Op::Orphan, move |txn| {
@@ -292,9 +275,35 @@ fn include(txn: &Txn<'_>, id: PaymentId, inclusion: Inclusion, why: &str) -> Res
     }
 }
 
+/// The batch's bytes are to be seen on the chain again, and its payments with them.
+fn reopen(txn: &Txn<'_>, batch: BatchId) -> Result<(), LedgerError> {
+    let Some(tx) = mined_in(txn, batch)? else { return Ok(()) };
+    txn.execute(
+        "UPDATE batches SET state = ?2, block = NULL, block_hash = NULL, tx = NULL WHERE id = ?1",
+        params![batch.0, OPEN],
+    )?;
+    let ours = select_payments!("batch = ?1 AND ", included!(), " AND tx = ?2");
+    for record in txn.payments(ours, params![batch.0, tx.as_slice()])? {
+        let _moved_meanwhile = txn.follow::<Orphan>(record, "its block is gone", |r| r.inclusion = None)?;
+    }
+    Ok(())
+}
+
+/// The transaction of a batch that is in a block, and not in a final one.
+fn mined_in(txn: &Txn<'_>, batch: BatchId) -> Result<Option<B256>, LedgerError> {
+    txn.one("SELECT tx FROM batches WHERE id = ?1 AND state = ?2", params![batch.0, MINED], |row| {
+        word(blob(row, 0)?)
+    })
+}
+
 /// A stranger's transfer is gone. A payment that bytes of ours may pay, now or after their own
 /// block is gone, is not given back.
 fn unpay(txn: &Txn<'_>, record: PaymentRecord) -> Result<(), LedgerError> {
+    if let (Some(batch), Some(at)) = (record.batch, record.inclusion)
+        && mined_in(txn, batch)? == Some(at.tx)
+    {
+        return reopen(txn, batch);
+    }
     let why = "the block of a stranger's transfer is gone";
     let forget = |record: &mut PaymentRecord| record.inclusion = None;
     if txn.was(record.id, State::Waived)? {
@@ -309,6 +318,8 @@ fn unpay(txn: &Txn<'_>, record: PaymentRecord) -> Result<(), LedgerError> {
     };
     let _moved_meanwhile = match (batch, record.delivery) {
         (Some(OPEN), _) => txn.follow::<Orphan>(record, why, forget)?,
+        // Who was asked has settled it, and may again.
+        (None, _) if is_out(txn, record.id)? => txn.follow::<Orphan>(record, why, forget)?,
         (None, Delivery::None) => txn.follow::<OrphanUnsent>(record, why, forget)?,
         (Some(_), _) | (None, Delivery::Started | Delivery::Done) => {
             txn.follow::<OrphanOwed>(record, why, forget)?

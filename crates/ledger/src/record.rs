@@ -27,8 +27,18 @@ pub struct NewPayment {
     /// The payer's balance of the asset, and the block at which balance and nonce were read.
     pub balance: Amount,
     pub verified_block: u64,
+    pub proof: Proof,
     /// What a facilitator is to be asked; none where a transaction of ours settles.
     pub question: Option<Bytes>,
+}
+
+/// How it is known that the payer has signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// By the signature, or by the payer's code.
+    Signature,
+    /// A facilitator says so: enough to take the payment, and not for what its payer is owed.
+    Word,
 }
 
 /// Where a payment came from.

@@ -1,7 +1,9 @@
 //! Reserving a payment for one request: the door through which each paid request comes, once.
 
 use crate::{
-    Delivery, Held, Ledger, LedgerError, NewPayment, Origin, PaymentId, PaymentRecord, State, Timestamp,
+    Delivery, Held, Ledger, LedgerError, NewPayment, Origin, PaymentId, PaymentRecord, Proof, State,
+    Timestamp,
+    asking::has_question,
     held,
     op::Op,
     sets::{entitled, failed, included, open},
@@ -96,7 +98,7 @@ fn reserve(txn: &Txn<'_>, new: &NewPayment, held_until: Timestamp) -> Result<Res
 }
 
 fn first(txn: &Txn<'_>, new: &NewPayment, held_until: Timestamp) -> Result<Reservation, LedgerError> {
-    if let Some(paid) = entitlement(txn, new.key.payer, new.origin.fingerprint)? {
+    if let Some(paid) = owed(txn, new)? {
         let (unused, _) = txn.insert(
             new,
             First::Unused,
@@ -156,8 +158,11 @@ pub(crate) fn answer_known(
         (State::Failed, _) => refuse(Reason::SettlementFailed, known.reason.unwrap_or_default()),
         (_, Delivery::None) if held => refuse(Reason::InFlight, "another request holds this payment"),
         (State::Reserved | State::Released, Delivery::None) => {
-            // A block that is gone has shown the signature to everybody.
-            if known.origin.client == origin.client || !txn.was(known.id, State::Included)? {
+            // A block that is gone has shown the signature to everybody, and a facilitator has seen it.
+            let is_secret = || {
+                Ok::<_, LedgerError>(!has_question(txn, known.id)? && !txn.was(known.id, State::Included)?)
+            };
+            if known.origin.client == origin.client || is_secret()? {
                 return Ok(Known::Free(Box::new(known)));
             }
             unproven()
@@ -232,7 +237,7 @@ fn retry(
     if let Some(refusal) = worn_out(&released, new) {
         return Ok(Reservation::Refused(refusal));
     }
-    if let Some(paid) = entitlement(txn, new.key.payer, new.origin.fingerprint)? {
+    if let Some(paid) = owed(txn, new)? {
         return redeem(txn, paid, held_until, &format!("the payer came back with payment {}", released.id.0));
     }
     if let Some(refusal) = uncovered(txn, new)? {
@@ -252,6 +257,14 @@ fn retry(
             Ok(Reservation::Granted(Held::new(record.id, record.reservation())))
         }
         Err(_) => refuse(Reason::InFlight, "another request holds this payment"),
+    }
+}
+
+/// What this payment's payer is owed for this very request, if it is known to be the payer.
+fn owed(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<PaymentRecord>, LedgerError> {
+    match new.proof {
+        Proof::Signature => entitlement(txn, new.key.payer, new.origin.fingerprint),
+        Proof::Word => Ok(None),
     }
 }
 

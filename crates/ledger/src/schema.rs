@@ -161,7 +161,8 @@ ALTER TABLE payments ADD COLUMN claim BLOB;
 CREATE TABLE questions (
     payment     INTEGER PRIMARY KEY REFERENCES payments (id),
     body        BLOB NOT NULL,
-    facilitator TEXT
+    facilitator TEXT,
+    puts        INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 DROP INDEX entitled;

@@ -126,7 +126,10 @@ arrows! {
     Redue: Submitting | Submitted => Due;
     /// The token's events show the transfer, whoever sent it.
     Include: Reserved | Released | Due | Submitting | Submitted | Failed | Waived | Claimed => Included;
-    /// The block of the transfer is gone, and a transaction of ours may still pay.
+    /// There is an endpoint now, and it does not show what was claimed.
+    Doubt: Claimed => Submitted;
+    /// The block of the transfer is gone, and a transaction of ours, or a facilitator that was asked,
+    /// may still pay.
     Orphan: Included => Submitted;
     /// The block of a stranger's transfer is gone, and the client was served or a transaction of
     /// ours was sent.

@@ -17,7 +17,7 @@ use crate::{
     trust::Outside,
     upstream::{Asker, Unanswered},
 };
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Bytes};
 use ended::Ended;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -26,7 +26,7 @@ use obol_core::{
 };
 use obol_facilitator::{Terms, settlement_calls};
 use obol_ledger::{
-    Held, Inclusion, LedgerError, Origin, Outcome, Owing, PaymentRecord, Reservation, State, held,
+    Held, Inclusion, LedgerError, Origin, Outcome, Owing, PaymentId, PaymentRecord, Reservation, State, held,
 };
 use obol_wire::{Claim, Money, Receipt};
 use recall::Recall;
@@ -190,7 +190,31 @@ impl Sale {
             Err(refusal) => return self.recall(payment, refusal).await,
         };
         let new = verified.new_payment(payment, self.listed.offer.id.clone(), self.origin);
-        self.shared.ledger.reserve(new, self.hold()).await.map_err(unrecorded)
+        let question = new.question.clone();
+        match self.shared.ledger.reserve(new, self.hold()).await.map_err(unrecorded)? {
+            Reservation::Granted(held) => self.confirm(held, payment, question.as_ref()).await,
+            other => Ok(other),
+        }
+    }
+
+    /// Has a facilitator look at a payment that is this client's by now.
+    async fn confirm(
+        &self,
+        held: Held<held::Reserved>,
+        payment: &Payment,
+        question: Option<&Bytes>,
+    ) -> Result<Reservation, Refusal> {
+        match self.shared.facilitator.confirm(payment, question).await {
+            Ok(()) => Ok(Reservation::Granted(held)),
+            Err(refusal) => {
+                if let Err(lost) =
+                    self.shared.ledger.release(held, refusal.to_string()).await.map_err(unrecorded)?
+                {
+                    tracing::warn!(%lost, offer = %self.listed.offer.id, "a release came too late");
+                }
+                Err(refusal)
+            }
+        }
     }
 
     /// A payment that cannot be verified may be one that was paid already.
@@ -276,7 +300,7 @@ impl Sale {
         let until = Instant::now() + self.shared.facilitator.timing().settle_budget;
         let id = owed.id();
         let outcome = tokio::select! {
-            outcome = ledger.outcome(id, until) => outcome,
+            outcome = self.outcome(id, paying.chain, until) => outcome,
             () = self.client_leaves(reply) => {
                 return Err(self.let_go(owed, "the client left before the settlement", Ended::Left).await);
             }
@@ -318,6 +342,20 @@ impl Sale {
                 let transaction = ledger.newest_attempt(id).await.map_err(Ended::unrecorded(money))?;
                 Err(Ended::Pending(paying.pending(transaction, self.version), money))
             }
+        }
+    }
+
+    /// What became of a payment. What was only claimed, in a time without an endpoint, is to be seen
+    /// where there is one.
+    async fn outcome(&self, id: PaymentId, chain: ChainId, until: Instant) -> Result<Outcome, LedgerError> {
+        let ledger = &self.shared.ledger;
+        match ledger.outcome(id, until).await? {
+            Outcome::Claimed(_) if self.shared.facilitator.sees(chain) => {
+                ledger.doubt(id, 0).await?;
+                self.shared.facilitator.wake(chain);
+                ledger.outcome(id, until).await
+            }
+            outcome => Ok(outcome),
         }
     }
 

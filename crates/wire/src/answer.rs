@@ -6,37 +6,85 @@ use obol_core::{ChainId, Registry};
 use serde::Deserialize;
 use std::fmt;
 
-/// A facilitator's own words for a refusal, short enough to be shown.
+/// A facilitator's own words for a refusal. Buyers are shown its code alone: its sentence may hold
+/// addresses that are none of theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
     /// Its code, such as `insufficient_funds`.
-    pub reason: String,
+    reason: String,
     message: String,
 }
 
 impl fmt::Display for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.message {
-            "" => f.write_str(&self.reason),
-            message => write!(f, "{} ({message})", self.reason),
-        }
+        f.write_str(&self.reason)
     }
 }
 
-/// Characters of a facilitator's words that are kept.
+/// Characters of a facilitator's code, and of its sentence, that are kept.
+const CODE: usize = 80;
 const SHOWN: usize = 200;
-
-fn shown(text: Option<String>) -> String {
-    let text = text.unwrap_or_default();
-    text.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect()
-}
 
 impl Word {
     fn new(reason: Option<String>, message: Option<String>) -> Self {
-        let reason = Some(shown(reason)).filter(|reason| !reason.is_empty());
-        Self { reason: reason.unwrap_or_else(|| "no reason given".to_owned()), message: shown(message) }
+        let is_code = |text: &String| {
+            let letter = |letter: char| letter.is_ascii_alphanumeric() || "_-.:".contains(letter);
+            (1..=CODE).contains(&text.len()) && text.chars().all(letter)
+        };
+        let reason = reason.filter(is_code).unwrap_or_else(|| "no_reason_given".to_owned());
+        let message = message.unwrap_or_default();
+        let words =
+            message.split_whitespace().map(|word| if word.contains("://") { "[address]" } else { word });
+        let message = words.collect::<Vec<_>>().join(" ");
+        Self { reason, message: message.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect() }
+    }
+
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Its sentence, for the seller's own log; without addresses.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 }
+
+/// Refusals that are given before anything is sent. Published facilitators have other words for what
+/// went wrong while they sent, and those may be about a transaction that is out.
+const BEFORE_SENDING: [&str; 32] = [
+    "eip6492_factory_not_allowed",
+    "insufficient_funds",
+    "invalid_exact_evm_authorization_value",
+    "invalid_exact_evm_eip3009_not_supported",
+    "invalid_exact_evm_failed_to_parse_signature",
+    "invalid_exact_evm_insufficient_balance",
+    "invalid_exact_evm_missing_eip712_domain",
+    "invalid_exact_evm_network_mismatch",
+    "invalid_exact_evm_payload_authorization_valid_after",
+    "invalid_exact_evm_payload_authorization_valid_before",
+    "invalid_exact_evm_payload_authorization_value",
+    "invalid_exact_evm_payload_authorization_value_mismatch",
+    "invalid_exact_evm_payload_recipient_mismatch",
+    "invalid_exact_evm_payload_signature",
+    "invalid_exact_evm_payload_undeployed_smart_wallet",
+    "invalid_exact_evm_recipient_mismatch",
+    "invalid_exact_evm_scheme",
+    "invalid_exact_evm_signature",
+    "invalid_exact_evm_token_name_mismatch",
+    "invalid_exact_evm_token_version_mismatch",
+    "invalid_exact_evm_transaction_simulation_failed",
+    "invalid_network",
+    "invalid_payload",
+    "invalid_payment",
+    "invalid_payment_requirements",
+    "invalid_scheme",
+    "invalid_x402_version",
+    "missing_eip712_domain",
+    "payment_terms_changed",
+    "too_many_attempts",
+    "unsupported_network",
+    "unsupported_scheme",
+];
 
 /// Why an answer is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +92,7 @@ impl Word {
 pub struct AnswerError(String);
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, AnswerError> {
-    serde_json::from_slice(body).map_err(|error| AnswerError(error.to_string()))
+    serde_json::from_slice(body).map_err(|error| AnswerError(error.to_string().chars().take(SHOWN).collect()))
 }
 
 /// The answer to `/verify`.
@@ -82,8 +130,10 @@ pub enum SettleAnswer {
     Settled(B256),
     /// It is not known yet; this transaction is out for it, if one is named.
     Pending(Option<B256>),
-    /// Nothing was sent, it says.
+    /// It did not try to send anything, it says.
     Refused(Word),
+    /// Something went wrong, it says, after which a transaction may be out all the same.
+    Doubtful(Word),
 }
 
 #[derive(Deserialize)]
@@ -125,9 +175,12 @@ impl SettleAnswer {
             return Ok(Self::Settled(transaction));
         }
         let word = Word::new(error_reason, error_message);
-        // Whoever names a transaction has sent one, and whoever was surprised may have.
-        let open = word.reason == "settlement_pending" || word.reason.starts_with("unexpected");
-        Ok(if open || transaction.is_some() { Self::Pending(transaction) } else { Self::Refused(word) })
+        // Whoever names a transaction has sent one.
+        if transaction.is_some() || word.reason == "settlement_pending" {
+            return Ok(Self::Pending(transaction));
+        }
+        let plain = BEFORE_SENDING.contains(&word.reason.as_str());
+        Ok(if plain { Self::Refused(word) } else { Self::Doubtful(word) })
     }
 }
 
@@ -211,28 +264,53 @@ mod tests {
     }
 
     #[test]
-    fn only_a_plain_no_is_a_refusal() {
+    fn only_what_is_said_before_anything_is_sent_is_a_refusal() {
         let refused = settled(r#"{"success":false,"errorReason":"insufficient_funds","transaction":""}"#);
         assert!(
             matches!(refused, Ok(SettleAnswer::Refused(word)) if word.to_string() == "insufficient_funds")
         );
-        for reason in ["settlement_pending", "unexpected_settle_error"] {
-            let json = format!(r#"{{"success":false,"errorReason":"{reason}"}}"#);
-            assert_eq!(settled(&json), Ok(SettleAnswer::Pending(None)), "{reason}");
-        }
+        let pending = settled(r#"{"success":false,"errorReason":"settlement_pending"}"#);
+        assert_eq!(pending, Ok(SettleAnswer::Pending(None)));
         let sent =
-            format!(r#"{{"success":false,"errorReason":"transaction_failed","transaction":"{HASH}"}}"#);
+            format!(r#"{{"success":false,"errorReason":"insufficient_funds","transaction":"{HASH}"}}"#);
         assert_eq!(settled(&sent), Ok(SettleAnswer::Pending(HASH.parse().ok())));
+        for reason in [
+            "invalid_exact_evm_transaction_failed",
+            "invalid_exact_evm_nonce_already_used",
+            "invalid_transaction_state",
+            "duplicate_settlement",
+            "unexpected_settle_error",
+            "insufficient_funds of ours",
+            "",
+        ] {
+            let json = serde_json::json!({"success": false, "errorReason": reason, "transaction": ""});
+            let told = settled(&json.to_string());
+            assert!(matches!(told, Ok(SettleAnswer::Doubtful(_))), "{reason}: {told:?}");
+        }
+        assert!(BEFORE_SENDING.is_sorted());
     }
 
     #[test]
-    fn a_facilitators_words_are_shortened_and_hold_no_control_characters() {
-        let long = format!("\u{1b}[31m{}", "x".repeat(5_000));
-        let json = serde_json::json!({"isValid": false, "invalidReason": long, "invalidMessage": "a\nb"});
-        let answer = CheckAnswer::read(json.to_string().as_bytes(), PAYER);
-        let Ok(CheckAnswer::Refused(word)) = answer else { panic!("{answer:?}") };
-        let told = word.to_string();
-        assert!(told.len() < 2 * SHOWN && told.ends_with("(ab)") && !told.contains('\u{1b}'), "{told}");
+    fn a_facilitators_words_are_shortened_and_tell_no_addresses() {
+        let message = format!("\u{1b}[31mfailed. URL: https://node.example/v2/sesame {}", "x".repeat(5_000));
+        let refused = |reason: &str| {
+            let json =
+                serde_json::json!({"isValid": false, "invalidReason": reason, "invalidMessage": message});
+            match CheckAnswer::read(json.to_string().as_bytes(), PAYER) {
+                Ok(CheckAnswer::Refused(word)) => word,
+                other => panic!("{other:?}"),
+            }
+        };
+        let word = refused("insufficient_funds");
+        assert_eq!(word.to_string(), "insufficient_funds");
+        assert!(word.message().starts_with("[31mfailed. URL: [address] xx"), "{}", word.message());
+        assert_eq!(word.message().chars().count(), SHOWN);
+        for odd in [&*"x".repeat(5_000), "https://node.example/sesame", "a b", ""] {
+            assert_eq!(refused(odd).reason(), "no_reason_given");
+        }
+        let long = format!(r#"{{"isValid":"{}"}}"#, "x".repeat(60_000));
+        let error = CheckAnswer::read(long.as_bytes(), PAYER).expect_err("no boolean").to_string();
+        assert!(error.len() <= SHOWN, "{}", error.len());
     }
 
     #[test]

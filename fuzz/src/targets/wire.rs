@@ -125,8 +125,9 @@ pub fn facilitations(data: &[u8]) {
 pub fn answers(data: &[u8]) {
     let (chain, payer) = (ChainId::new(84532), Address::repeat_byte(0x22));
     let shown = |word: Word| {
-        let told = word.to_string();
-        assert!(told.chars().count() <= 500 && !told.chars().any(char::is_control), "{told:?}");
+        let (code, message) = (word.to_string(), word.message());
+        assert!(code.len() <= 80 && code.is_ascii() && !code.contains('/'), "{code:?}");
+        assert!(message.chars().count() <= 200 && !message.chars().any(char::is_control), "{message:?}");
     };
     let (checked, settled) =
         (CheckAnswer::read(data, payer), SettleAnswer::read(data, chain, payer, registry()));
@@ -147,7 +148,7 @@ pub fn answers(data: &[u8]) {
             assert!(network.is_none_or(|network| network == Ok(chain)));
             assert_eq!(stated("transaction").and_then(|hash| hash.parse().ok()), Some(transaction));
         }
-        Ok(SettleAnswer::Refused(word)) => {
+        Ok(SettleAnswer::Refused(word) | SettleAnswer::Doubtful(word)) => {
             assert!(stated("transaction").is_none());
             shown(word);
         }

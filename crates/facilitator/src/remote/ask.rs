@@ -8,8 +8,8 @@ use crate::{
 };
 use alloy_primitives::B256;
 use obol_core::Chain;
-use obol_facilitator_client::Client;
-use obol_ledger::{Asking, Ledger, PaymentRecord, Question};
+use obol_facilitator_client::{AskError, Client};
+use obol_ledger::{Asking, Delivery, Ledger, PaymentId, PaymentRecord, Question};
 use obol_wire::{SettleAnswer, Word};
 use std::{
     sync::Arc,
@@ -34,13 +34,6 @@ pub(super) enum After {
     Again,
 }
 
-/// Which answers count: whatever is said to a second question may be about what came of the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    First,
-    Later,
-}
-
 /// What the chain shows of a transaction that a facilitator names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
@@ -48,11 +41,16 @@ enum Shown {
     /// It is in a block, and pays something else or nothing.
     SomethingElse,
     Nothing,
+    /// The endpoint did not say.
+    Unknown,
 }
 
-/// How long after the authorization's end a facilitator is still asked where nobody can look at the
-/// chain: what it has sent by then is in a block or never will be.
-const PATIENCE: u64 = 10 * 60;
+/// Where nobody can look at the chain, how long after the authorization's end a facilitator's word ends
+/// a payment: what it has sent by then is in a block or never will be.
+const LATE: u64 = 10 * 60;
+
+/// The same without its word.
+const TOO_LATE: u64 = 24 * 60 * 60;
 
 /// How long a payment waits that was delivered, and that the facilitator refuses.
 const REFUSED: Duration = Duration::from_secs(15);
@@ -63,79 +61,106 @@ const GLANCE: Duration = Duration::from_millis(20);
 impl Asker {
     /// Puts the question of a due payment, to whom it may be put.
     pub(super) async fn first(self: Arc<Self>, question: Question) -> Result<After, TickError> {
-        let pinned = question.facilitator.as_deref();
-        // It was refused, or its block is gone: it may be over.
-        if pinned.is_some() && self.is_resolved(&question.record).await? == Resolved::Ended {
+        let record = &question.record;
+        // It was refused before, or its block is gone: it may be over.
+        if let Some(sight) = &self.sight
+            && record.delivery != Delivery::None
+            && sight.resolve(record).await? != Resolved::Open
+        {
             return Ok(After::Ended);
         }
-        let client = match pinned {
+        let client = match question.facilitator.as_deref() {
             Some(url) => self.panel.named(url),
             None => self.panel.chosen(),
         };
         let Some(client) = client else { return Ok(After::Again) };
-        match self.ledger.ask(question.record.id, client.url().to_string()).await? {
-            Asking::Noted => self.put(question, client, Turn::First).await,
+        match self.ledger.ask(record.id, client.url().to_string()).await? {
+            Asking::Noted => self.put(question, client).await,
             Asking::Moved => Ok(After::Ended),
         }
     }
 
-    /// Puts a question once more, to the same facilitator, unless what became of it is known by now.
-    pub(super) async fn again(self: Arc<Self>, question: Question) -> Result<After, TickError> {
-        let record = &question.record;
-        if self.is_resolved(record).await? == Resolved::Ended {
-            return Ok(After::Ended);
-        }
+    /// Puts a question once more, to the same facilitator, unless the chain shows what became of it.
+    pub(super) async fn again(self: Arc<Self>, id: PaymentId) -> Result<After, TickError> {
+        let Some(question) = self.ledger.question(id).await? else { return Ok(After::Ended) };
         let client = question.facilitator.as_deref().and_then(|url| self.panel.named(url));
-        match client {
-            Some(client) => self.put(question.clone(), client, Turn::Later).await,
-            None => Ok(After::Again),
-        }
-    }
-
-    async fn is_resolved(&self, record: &PaymentRecord) -> Result<Resolved, TickError> {
         if let Some(sight) = &self.sight {
-            return sight.resolve(record).await;
+            match sight.resolve(&question.record).await? {
+                Resolved::Open => {}
+                Resolved::Paid => {
+                    // It said so, and was right.
+                    if question.record.claim.is_some() {
+                        client.into_iter().for_each(|client| self.panel.proved(client));
+                    }
+                    return Ok(After::Ended);
+                }
+                Resolved::Failed => return Ok(After::Ended),
+            }
         }
-        let end = u64::try_from(record.valid_before).unwrap_or(0).saturating_add(PATIENCE);
-        if unix_now() <= end {
-            return Ok(Resolved::Open);
+        let Some(client) = client else { return Ok(After::Again) };
+        match self.ledger.ask_again(id).await? {
+            Asking::Noted => self.put(question, client).await,
+            Asking::Moved => Ok(After::Ended),
         }
-        let why = "the authorization has expired, and no facilitator has said that it was settled";
-        self.ledger.fail(record.id, why).await?;
-        Ok(Resolved::Ended)
     }
 
-    async fn put(&self, question: Question, client: &Client, turn: Turn) -> Result<After, TickError> {
+    async fn put(&self, question: Question, client: &Client) -> Result<After, TickError> {
         let Question { record, body, .. } = question;
         let (chain, payer) = (record.key.chain, record.key.payer);
+        let asked_at = Instant::now();
         let answer = tokio::select! {
             answer = client.settle(&body, chain, payer) => answer,
             () = self.is_settled_meanwhile(&record) => return Ok(After::Ended),
         };
+        if !matches!(answer, Err(_)) {
+            self.panel.answered(client);
+        }
         match answer {
-            Ok(SettleAnswer::Settled(transaction)) => self.claimed(&record, client, transaction).await,
+            Ok(SettleAnswer::Settled(transaction)) => {
+                self.claimed(&record, client, transaction, asked_at).await
+            }
             Ok(SettleAnswer::Pending(transaction)) => {
-                self.panel.answered(client);
                 self.ledger.promised(record.id, transaction).await?;
                 match (transaction, &self.sight) {
-                    (Some(transaction), Some(sight)) => {
-                        let shown = self.look(sight, &record, transaction).await?;
-                        Ok(if shown == Shown::Paid { After::Ended } else { After::Again })
+                    (Some(transaction), Some(sight))
+                        if self.look(sight, &record, transaction).await? == Shown::Paid =>
+                    {
+                        Ok(After::Ended)
                     }
-                    _ => Ok(After::Again),
+                    _ => self.end_if_over(&record, TOO_LATE).await,
                 }
             }
-            Ok(SettleAnswer::Refused(word)) => {
-                self.panel.answered(client);
-                self.refused(&record, client, &word, turn).await
+            Ok(SettleAnswer::Refused(word)) => self.refused(&record, client, &word).await,
+            Ok(SettleAnswer::Doubtful(word)) => {
+                self.tell(&record, client, &word);
+                self.end_if_over(&record, LATE).await
             }
             Err(error) => {
-                self.panel.lost(client, &error);
+                if !matches!(error, AskError::Busy | AskError::Rejected(_)) {
+                    self.panel.lost(client, &error, asked_at);
+                }
                 tracing::warn!(chain = %chain, payment = record.id.0, facilitator = %client.url(), %error,
                     "no answer tells what became of a payment; the same facilitator will be asked again");
-                Ok(After::Again)
+                self.end_if_over(&record, TOO_LATE).await
             }
         }
+    }
+
+    fn tell(&self, record: &PaymentRecord, client: &Client, word: &Word) {
+        tracing::warn!(chain = %self.chain.id, payment = record.id.0, facilitator = %client.url(), %word,
+            message = word.message(), "the facilitator does not settle a payment");
+    }
+
+    /// Where nobody can look at the chain, a payment that was asked about in vain, so long after its end,
+    /// has failed. One that was verified by an endpoint waits for one.
+    async fn end_if_over(&self, record: &PaymentRecord, late: u64) -> Result<After, TickError> {
+        let end = u64::try_from(record.valid_before).unwrap_or(0).saturating_add(late);
+        if self.sight.is_some() || record.verified_block > 0 || unix_now() <= end {
+            return Ok(After::Again);
+        }
+        let why = "the authorization has expired, and no facilitator has said that it was settled";
+        self.ledger.fail(record.id, why).await?;
+        Ok(After::Ended)
     }
 
     /// Ends when the chain shows what became of the payment, which may be long before the facilitator
@@ -146,7 +171,7 @@ impl Asker {
         let pause = (block * 2).clamp(Duration::from_secs(1), Duration::from_secs(10));
         loop {
             tokio::time::sleep(pause).await;
-            if let Ok(Resolved::Ended) = sight.resolve(record).await {
+            if let Ok(Resolved::Paid | Resolved::Failed) = sight.resolve(record).await {
                 return;
             }
         }
@@ -158,49 +183,47 @@ impl Asker {
         record: &PaymentRecord,
         client: &Client,
         transaction: B256,
+        asked_at: Instant,
     ) -> Result<After, TickError> {
         let Some(sight) = &self.sight else {
-            self.panel.answered(client);
             self.ledger.claimed(record.id, transaction).await?;
-            return Ok(After::Ended);
+            // One that an endpoint has verified is promised only, and waits for an endpoint.
+            return Ok(if record.verified_block > 0 { After::Again } else { After::Ended });
         };
         self.ledger.promised(record.id, Some(transaction)).await?;
-        let shown = self.look(sight, record, transaction).await?;
-        let why = match shown {
+        let why = match self.look(sight, record, transaction).await? {
             Shown::Paid => {
                 self.panel.proved(client);
                 return Ok(After::Ended);
             }
+            Shown::Unknown => return Ok(After::Again),
             Shown::SomethingElse => "does not pay it",
             Shown::Nothing => "is in no block",
         };
         tracing::error!(chain = %self.chain.id, payment = record.id.0, facilitator = %client.url(), %transaction,
             "the facilitator says that a payment is settled, and the transaction {why}");
-        self.panel.lied(client);
+        self.panel.lied(client, asked_at);
         Ok(After::Again)
     }
 
-    /// It says that nothing was sent. That is believed of the first question only, and not against
-    /// the chain: it may be about what came of the question before.
+    /// It says that it did not try. That is believed of a question that was put once, and not against
+    /// the chain.
     async fn refused(
         &self,
         record: &PaymentRecord,
         client: &Client,
         word: &Word,
-        turn: Turn,
     ) -> Result<After, TickError> {
-        tracing::warn!(chain = %self.chain.id, payment = record.id.0, facilitator = %client.url(), %word,
-            "the facilitator refuses to settle a payment");
-        if turn == Turn::Later || self.sight.is_none() && is_about_use(&word.reason) {
-            return Ok(After::Again);
-        }
+        self.tell(record, client, word);
         if let Some(sight) = &self.sight
-            && sight.resolve(record).await? == Resolved::Ended
+            && sight.resolve(record).await? != Resolved::Open
         {
             return Ok(After::Ended);
         }
-        self.ledger.declined(record.id, format!("the facilitator says: {word}"), REFUSED).await?;
-        Ok(After::Ended)
+        match self.ledger.declined(record.id, format!("the facilitator says: {word}"), REFUSED).await? {
+            Asking::Noted => Ok(After::Ended),
+            Asking::Moved => self.end_if_over(record, LATE).await,
+        }
     }
 
     /// Looks for the transaction for as long as a request waits for its settlement.
@@ -214,16 +237,17 @@ impl Asker {
         let longest = Duration::from_millis((self.chain.block_millis / 4).max(20));
         let mut pause = GLANCE;
         loop {
-            match self.glance(sight, record, transaction).await {
-                Ok(Shown::Nothing) => {}
-                Ok(shown) => return Ok(shown),
+            let shown = match self.glance(sight, record, transaction).await {
+                Ok(shown) => shown,
                 Err(error @ TickError::Ledger(_)) => return Err(error),
                 Err(error) => {
                     tracing::debug!(chain = %self.chain.id, %error, "a claim cannot be checked at the moment");
+                    Shown::Unknown
                 }
-            }
-            if Instant::now() >= until {
-                return Ok(Shown::Nothing);
+            };
+            let is_told = matches!(shown, Shown::Paid | Shown::SomethingElse);
+            if is_told || Instant::now() >= until {
+                return Ok(shown);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(longest);
@@ -243,10 +267,4 @@ impl Asker {
         let paid = self.ledger.payment(record.id).await?.is_some_and(|record| record.state().is_paid());
         Ok(if paid { Shown::Paid } else { Shown::SomethingElse })
     }
-}
-
-/// Whether the refusal may mean that the payment was settled before.
-fn is_about_use(reason: &str) -> bool {
-    let reason = reason.to_ascii_lowercase();
-    ["nonce", "already", "duplicate", "transaction_state"].iter().any(|word| reason.contains(word))
 }

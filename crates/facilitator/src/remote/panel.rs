@@ -2,15 +2,14 @@
 
 use alloy_primitives::{Address, Bytes};
 use obol_core::{Reason, Refusal, WireVersion};
-use obol_facilitator_client::Client;
+use obol_facilitator_client::{AskError, Client};
+use obol_ledger::Proof;
 use obol_wire::{CheckAnswer, Word};
 use std::{
     fmt,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
-
-use crate::verify::Signed;
 
 pub(crate) struct Panel {
     members: Vec<Member>,
@@ -32,10 +31,11 @@ struct Health {
     lies: Fault,
 }
 
-/// How often in a row, and until when nobody asks it for that.
+/// How often in a row, since when it is known for the last time, and until when nobody asks it for that.
 #[derive(Clone, Copy, Debug, Default)]
 struct Fault {
     times: u32,
+    since: Option<Instant>,
     until: Option<Instant>,
 }
 
@@ -54,8 +54,13 @@ const LOST: Penalty = Penalty { first: Duration::from_secs(10), most: Duration::
 const LIE: Penalty = Penalty { first: Duration::from_secs(60), most: Duration::from_secs(600) };
 
 impl Fault {
-    fn happen(&mut self, penalty: Penalty) {
+    /// Of a question that was put at `asked_at`: those that were out together fail together, once.
+    fn happen(&mut self, asked_at: Instant, penalty: Penalty) {
+        if self.since.is_some_and(|since| asked_at <= since) {
+            return;
+        }
         self.times = self.times.saturating_add(1);
+        self.since = Some(Instant::now());
         self.until = Some(Instant::now() + penalty.after(self.times));
     }
 
@@ -126,23 +131,28 @@ impl Panel {
     }
 
     /// Whether the payment in `question` is good, by the first facilitator that answers.
-    pub(crate) async fn check(
-        &self,
-        question: &Bytes,
-        payer: Address,
-        signed: Signed,
-    ) -> Result<(), Refusal> {
+    pub(crate) async fn check(&self, question: &Bytes, payer: Address, proof: Proof) -> Result<(), Refusal> {
         for member in self.members.iter().filter(|member| member.lock().try_to_check()) {
             let client = &member.client;
+            let asked_at = Instant::now();
             match client.verify(question, payer).await {
                 Ok(answer) => {
                     self.note(client, |health| std::mem::take(&mut health.silence));
                     return match answer {
                         CheckAnswer::Good => Ok(()),
-                        CheckAnswer::Refused(word) => Err(refusal(&word, signed)),
+                        CheckAnswer::Refused(word) => Err(refusal(&word, proof)),
                     };
                 }
-                Err(error) => self.fail(client, &error, |health| &mut health.silence, SILENCE),
+                // What one buyer sends must not close the shop for the others.
+                Err(error @ AskError::Rejected(_)) => {
+                    self.note(client, |health| std::mem::take(&mut health.silence));
+                    let detail = format!("the facilitator says: {error}");
+                    return Err(Refusal::new(Reason::FacilitatorRefused, detail));
+                }
+                Err(AskError::Busy) => {
+                    self.note(client, |health| std::mem::take(&mut health.silence));
+                }
+                Err(error) => self.fail(client, &error, asked_at, |health| &mut health.silence, SILENCE),
             }
         }
         Err(Reason::FacilitatorUnavailable.into())
@@ -162,13 +172,13 @@ impl Panel {
     }
 
     /// It has not answered a question to settle.
-    pub(super) fn lost(&self, client: &Client, why: &dyn fmt::Display) {
-        self.fail(client, why, |health| &mut health.lost, LOST);
+    pub(super) fn lost(&self, client: &Client, why: &dyn fmt::Display, asked_at: Instant) {
+        self.fail(client, why, asked_at, |health| &mut health.lost, LOST);
     }
 
-    pub(super) fn lied(&self, client: &Client) {
+    pub(super) fn lied(&self, client: &Client, asked_at: Instant) {
         if let Some(member) = self.member(client) {
-            member.lock().lies.happen(LIE);
+            member.lock().lies.happen(asked_at, LIE);
         }
     }
 
@@ -185,14 +195,16 @@ impl Panel {
         &self,
         client: &Client,
         why: &dyn fmt::Display,
+        asked_at: Instant,
         fault: impl FnOnce(&mut Health) -> &mut Fault,
         penalty: Penalty,
     ) {
         let Some(member) = self.member(client) else { return };
         let mut health = member.lock();
         let fault = fault(&mut health);
-        fault.happen(penalty);
-        if fault.times == 1 {
+        let before = fault.times;
+        fault.happen(asked_at, penalty);
+        if before == 0 {
             tracing::error!(facilitator = %client.url(), %why, "the facilitator does not answer as it should");
         }
     }
@@ -210,12 +222,12 @@ impl Member {
 
 /// A facilitator's refusal in our words, where it has one of them and can know. Nobody's word but a
 /// signature's is taken for who the payer is: funds that are said to be missing may open a door.
-fn refusal(word: &Word, signed: Signed) -> Refusal {
+fn refusal(word: &Word, proof: Proof) -> Refusal {
     let known = |reason: &Reason| {
-        [WireVersion::V1, WireVersion::V2].iter().any(|version| reason.code(*version) == word.reason)
+        [WireVersion::V1, WireVersion::V2].iter().any(|version| reason.code(*version) == word.reason())
     };
     let told = [Reason::NonceUsed, Reason::Expired, Reason::NotYetValid];
-    let funds = (signed == Signed::ByPayer).then_some(Reason::InsufficientBalance);
+    let funds = (proof == Proof::Signature).then_some(Reason::InsufficientBalance);
     let reason = told.into_iter().chain(funds).find(known).unwrap_or(Reason::FacilitatorRefused);
     Refusal::new(reason, format!("the facilitator says: {word}"))
 }
@@ -246,17 +258,30 @@ mod tests {
         let panel = Panel::new(vec![client(first), client(second)]);
         assert_eq!((chosen(&panel), health(&panel, 0).try_to_check()), (first, true));
         let preferred = panel.named(first).expect("named");
-        panel.lost(preferred, &"timed out");
+        panel.lost(preferred, &"timed out", Instant::now());
         assert_eq!((chosen(&panel), health(&panel, 0).try_to_check()), (second, false));
         panel.answered(preferred);
         assert_eq!(chosen(&panel), first);
     }
 
     #[test]
+    fn questions_that_were_out_together_fail_together_once() {
+        let panel = Panel::new(vec![client("http://127.0.0.1:1")]);
+        let only = panel.clients().next().expect("one");
+        let together = Instant::now();
+        for _ in 0..8 {
+            panel.lost(only, &"timed out", together);
+        }
+        assert_eq!(health(&panel, 0).lost.times, 1);
+        panel.lost(only, &"timed out", Instant::now());
+        assert_eq!(health(&panel, 0).lost.times, 2);
+    }
+
+    #[test]
     fn after_a_pause_one_question_tries_and_the_others_go_elsewhere() {
         let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
         let panel = Panel::new(vec![client(first), client(second)]);
-        let over = Fault { times: 1, until: Some(Instant::now()) };
+        let over = Fault { times: 1, since: None, until: Some(Instant::now()) };
         health(&panel, 0).lost = over;
         assert_eq!([chosen(&panel), chosen(&panel)], [first, second]);
         *health(&panel, 0) = Health { silence: over, ..Health::default() };
@@ -269,7 +294,7 @@ mod tests {
     fn a_lie_is_made_up_for_by_a_proof_and_by_no_answer() {
         let panel = Panel::new(vec![client("http://127.0.0.1:1")]);
         let only = panel.clients().next().expect("one");
-        panel.lied(only);
+        panel.lied(only, Instant::now());
         panel.answered(only);
         assert!(!panel.is_up());
         panel.proved(only);
@@ -289,7 +314,7 @@ mod tests {
         let Ok(CheckAnswer::Refused(word)) = CheckAnswer::read(json, Address::ZERO) else {
             panic!("a refusal")
         };
-        assert_eq!(refusal(&word, Signed::ByPayer).reason, Reason::InsufficientBalance);
-        assert_eq!(refusal(&word, Signed::Unknown).reason, Reason::FacilitatorRefused);
+        assert_eq!(refusal(&word, Proof::Signature).reason, Reason::InsufficientBalance);
+        assert_eq!(refusal(&word, Proof::Word).reason, Reason::FacilitatorRefused);
     }
 }

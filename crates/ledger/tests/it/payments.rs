@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use obol_core::{Amount, ChainId, OfferId, PaymentKey, SettlementCall, TransferMethod};
 use obol_ledger::{
     BatchId, Clock, Held, Inclusion, Lease, Leased, Ledger, MinedBatch, NewAttempt, NewPayment, Origin,
-    Owing, PaymentId, PaymentRecord, Place, Reservation, Settler, Stored, held,
+    Owing, PaymentId, PaymentRecord, Place, Proof, Reservation, Settler, Stored, held,
 };
 use std::{path::Path, time::Duration};
 
@@ -38,6 +38,7 @@ pub(crate) fn payment(number: u64) -> NewPayment {
         origin: Origin { fingerprint: B256::from(U256::from(0xf00_0000 + number)), client: B256::ZERO },
         balance: Amount::from(1_000_000_000),
         verified_block: 7,
+        proof: Proof::Signature,
         question: None,
     }
 }

@@ -18,7 +18,24 @@ impl Model {
         }
         self.change(id, |row| {
             (row.state, row.asked, row.reason) = (State::Submitting, Some(facilitator), None);
+            row.puts += 1;
         });
+        Told::Done
+    }
+
+    pub(crate) fn ask_again(&mut self, id: PaymentId) -> Told {
+        if !self.is_asked(id) || !matches!(self.row(id).state, State::Submitting | State::Submitted) {
+            return Told::Moved(id);
+        }
+        self.row_mut(id).puts += 1;
+        Told::Done
+    }
+
+    /// What an endpoint does not show is to be seen from then on.
+    pub(crate) fn doubt(&mut self, id: PaymentId, block: u64) -> Told {
+        if self.row(id).state == State::Claimed {
+            self.change(id, |row| (row.state, row.verified_block) = (State::Submitted, block.max(1)));
+        }
         Told::Done
     }
 
@@ -28,7 +45,8 @@ impl Model {
 
     pub(crate) fn promise(&mut self, id: PaymentId, tx: Option<B256>) -> Told {
         let row = self.row(id);
-        let news = row.state == State::Submitting || row.state == State::Submitted && row.claim != tx;
+        let other = tx.is_some() && row.claim != tx;
+        let news = row.state == State::Submitting || row.state == State::Submitted && other;
         if self.is_asked(id) && news {
             self.change(id, |row| {
                 row.state = State::Submitted;
@@ -39,7 +57,13 @@ impl Model {
     }
 
     pub(crate) fn claim(&mut self, id: PaymentId, tx: B256) -> Told {
-        if self.is_asked(id) && matches!(self.row(id).state, State::Submitting | State::Submitted) {
+        let row = self.row(id);
+        if row.verified_block > 0 {
+            // Whoever verified it has to see it.
+            if self.is_asked(id) && row.state == State::Submitting {
+                self.change(id, |row| (row.state, row.claim) = (State::Submitted, Some(tx)));
+            }
+        } else if self.is_asked(id) && matches!(row.state, State::Submitting | State::Submitted) {
             self.change(id, |row| {
                 (row.state, row.claim, row.reason) = (State::Claimed, Some(tx), None);
             });
@@ -56,11 +80,15 @@ impl Model {
         let next = match (row.state, row.delivery) {
             (State::Submitting, Delivery::None) => State::Released,
             (State::Submitting | State::Submitted, Delivery::Started | Delivery::Done) => State::Due,
-            _ => return Told::Done,
+            _ => return Told::Moved(id),
         };
-        if self.is_asked(id) {
+        if !self.is_asked(id) || self.row(id).puts != 1 {
+            return Told::Moved(id);
+        }
+        {
             self.change(id, |row| {
                 (row.state, row.reason) = (next, Some(WHY.to_owned()));
+                (row.asked, row.puts, row.declined) = (None, 0, true);
                 match next {
                     State::Released => row.held_until = 0,
                     _ => row.retry_at = retry_at,

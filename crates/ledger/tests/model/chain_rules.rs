@@ -171,10 +171,16 @@ impl Model {
         if row.state == State::Included && row.inclusion.is_some_and(|at| at.block_hash == block_hash) {
             let waived = row.story.iter().any(|line| line.to == State::Waived);
             let ours = row.batch.and_then(|batch| self.batch(batch)).map(|batch| batch.fate);
+            if let (Some(Fate::Mined(mined)), Some(at), Some(batch)) = (ours, row.inclusion, row.batch)
+                && mined.tx == at.tx
+            {
+                return self.orphan_batch(batch);
+            }
             let next = match ours {
                 _ if waived => State::Waived,
                 Some(Fate::Open) => State::Submitted,
                 Some(_) => State::Due,
+                None if row.asked.is_some() => State::Submitted,
                 None if row.delivery == Delivery::None => State::Released,
                 None => State::Due,
             };

@@ -45,6 +45,7 @@ pub(crate) const ARROWS: &[(State, State)] = &[
     (State::Submitted, State::Claimed),
     (State::Claimed, State::Included),
     (State::Claimed, State::Failed),
+    (State::Claimed, State::Submitted),
 ];
 
 pub(crate) fn arrow(from: State, to: State) -> String {
@@ -167,7 +168,7 @@ fn legal(world: &World, row: &Row, at: usize) -> Result<(), String> {
         return broken("no such arrow");
     }
     // What a facilitator refuses at once is given back; its transfer, if it comes, is seen as a stranger's.
-    let was_sent = row.asked.is_none() && past.iter().any(|line| line.to == State::Submitting);
+    let was_sent = !row.declined && past.iter().any(|line| line.to == State::Submitting);
     let unowed = matches!(line.to, State::Released | State::Reserved);
     if unowed && (is_delivered(line.delivery) || was_sent) {
         return broken("what was submitted or delivered is given back");
@@ -318,15 +319,15 @@ async fn lists(world: &World, chain: ChainId) -> Result<(), String> {
     };
     let askable: Vec<_> = due.iter().copied().filter(asks).collect();
     same("questions that are due", &questions.iter().map(|question| question.record.id).collect(), &askable)?;
-    let put = ledger.open_questions(chain, PaymentId(0), 1_000).await.map_err(unread)?;
+    let put = ledger.open_questions(chain).await.map_err(unread)?;
     let open =
         |row: &Row| here(row) && asks(&row.id) && matches!(row.state, State::Submitting | State::Submitted);
-    same(
-        "questions that were put",
-        &put.iter().map(|question| question.record.id).collect(),
-        &model.ids(open),
-    )?;
-    for question in questions.into_iter().chain(put) {
+    same("questions that were put", &put, &model.ids(open))?;
+    let mut all = questions;
+    for id in put {
+        all.extend(ledger.question(id).await.map_err(unread)?);
+    }
+    for question in all {
         let row = model.row(question.record.id);
         same("a question's body", &Some(question.body), &row.terms.question)?;
         let asked = row.asked.map(|facilitator| facilitator.to_string());

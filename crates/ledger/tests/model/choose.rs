@@ -8,7 +8,9 @@ use crate::{
 };
 use alloy_primitives::{Address, B256, Bytes, U256};
 use obol_core::{Amount, ChainId, Exposure, OfferId, PaymentKey, SettlementCall, TransferMethod};
-use obol_ledger::{BatchId, Delivery, Inclusion, Lease, NewPayment, Origin, PaymentId, Settler, State};
+use obol_ledger::{
+    BatchId, Delivery, Inclusion, Lease, NewPayment, Origin, PaymentId, Proof, Settler, State,
+};
 use std::time::Duration;
 
 const PAYERS: u64 = 2;
@@ -157,7 +159,9 @@ impl Chooser<'_> {
             offer: offer(if self.draw.percent(8) { 1 } else { nonce % 2 }),
             origin,
             balance: Amount::from(if self.draw.percent(20) { 10 + self.draw.below(60) } else { 1_000 }),
-            verified_block: self.draw.below(BLOCKS),
+            // Some of the processes see no chain.
+            verified_block: if self.draw.percent(30) { 0 } else { self.draw.below(BLOCKS) },
+            proof: if self.draw.percent(10) { Proof::Word } else { Proof::Signature },
             question: (nonce >= NONCES / 2).then(|| Bytes::from(vec![u8::try_from(nonce).expect("few"); 3])),
             key,
         }
@@ -257,11 +261,16 @@ impl Chooser<'_> {
     /// What a facilitator says to a question, or to one that nobody has put.
     fn answer(&mut self, retry: Duration) -> Option<Step> {
         let any = self.draw.percent(20);
+        if self.draw.percent(15) {
+            let claimed = self.model.ids(|row| any || row.state == State::Claimed);
+            return Some(Step::Doubt(self.draw.pick(&claimed)?, self.draw.below(BLOCKS)));
+        }
         let ids = self.model.ids(|row| {
             any || row.asked.is_some() && matches!(row.state, State::Submitting | State::Submitted)
         });
         let id = self.draw.pick(&ids)?;
-        Some(match self.draw.below(4) {
+        Some(match self.draw.below(5) {
+            4 => Step::AskAgain(id),
             0 => Step::Decline { id, retry },
             1 => Step::Claim(id, self.hash()),
             2 => Step::Promise(id, None),

@@ -78,6 +78,8 @@ const ANSWERS: &[&str] = &[
     "StoreAttempt Failed",
     "Ask Done",
     "Ask Moved",
+    "AskAgain Done",
+    "AskAgain Moved",
     "Include Found",
     "Include Unknown",
     "Finalize Count",

@@ -3,8 +3,8 @@
 use crate::step::{Step, Told, WHY};
 use alloy_primitives::{B256, Bytes};
 use obol_ledger::{
-    Asking, Census, Held, Leased, Ledger, LedgerError, MinedBatch, NewAttempt, Owing, Reservation, Stored,
-    held,
+    Asking, Census, Held, Leased, Ledger, LedgerError, MinedBatch, NewAttempt, Owing, PaymentId, Reservation,
+    Stored, held,
 };
 
 /// A hold that the ledger gave out.
@@ -56,16 +56,14 @@ pub(crate) async fn perform(ledger: &Ledger, step: Step, hold: Option<Hold>) -> 
         Step::Finalize { batches, payments } => ledger.finalize(batches, payments).await.map(count),
         Step::Defer { id, retry } => ledger.defer(id, WHY, retry).await.map(done),
         Step::Fail(id) => ledger.fail(id, WHY).await.map(done),
-        Step::Ask { id, facilitator } => ledger.ask(id, facilitator.to_string()).await.map(|asking| {
-            let told = match asking {
-                Asking::Noted => Told::Done,
-                Asking::Moved => Told::Moved(id),
-            };
-            (told, None)
-        }),
+        Step::Ask { id, facilitator } => {
+            ledger.ask(id, facilitator.to_string()).await.map(|asking| asked(id, asking))
+        }
+        Step::AskAgain(id) => ledger.ask_again(id).await.map(|asking| asked(id, asking)),
+        Step::Doubt(id, block) => ledger.doubt(id, block).await.map(done),
         Step::Promise(id, tx) => ledger.promised(id, tx).await.map(done),
         Step::Claim(id, tx) => ledger.claimed(id, tx).await.map(done),
-        Step::Decline { id, retry } => ledger.declined(id, WHY, retry).await.map(done),
+        Step::Decline { id, retry } => ledger.declined(id, WHY, retry).await.map(|asking| asked(id, asking)),
         Step::Recover => ledger.recover().await.map(count),
         step => hold_step(ledger, step, hold).await,
     }
@@ -140,6 +138,14 @@ fn stored(stored: Stored) -> Answer {
 
 fn done_or_lost(outcome: Result<(), obol_ledger::Lost>) -> Answer {
     (outcome.map_or_else(|lost| Told::Lost(lost.0), |()| Told::Done), None)
+}
+
+const fn asked(id: PaymentId, asking: Asking) -> Answer {
+    let told = match asking {
+        Asking::Noted => Told::Done,
+        Asking::Moved => Told::Moved(id),
+    };
+    (told, None)
 }
 
 const fn count(count: usize) -> Answer {

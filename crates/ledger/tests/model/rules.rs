@@ -4,7 +4,7 @@
 use crate::step::Told;
 use alloy_primitives::{Address, B256, Bytes};
 use obol_core::{Amount, PaymentKey, Reason};
-use obol_ledger::{BatchId, Delivery, Inclusion, NewPayment, Origin, PaymentId, Settler, State};
+use obol_ledger::{BatchId, Delivery, Inclusion, NewPayment, Origin, PaymentId, Proof, Settler, State};
 use std::{collections::BTreeMap, time::Duration};
 
 /// A line of a payment's story.
@@ -35,8 +35,13 @@ pub(crate) struct Row {
     pub(crate) retry_at: i64,
     pub(crate) reason: Option<String>,
     pub(crate) inclusion: Option<Inclusion>,
-    /// Which facilitator was asked.
+    /// Which facilitator was asked, and how often since nobody was.
     pub(crate) asked: Option<u64>,
+    pub(crate) puts: u64,
+    /// Whether a question is stored with it.
+    pub(crate) questioned: bool,
+    /// Whether a facilitator has ever refused it.
+    pub(crate) declined: bool,
     pub(crate) claim: Option<B256>,
     pub(crate) created_at: i64,
     pub(crate) changed_at: i64,
@@ -116,6 +121,10 @@ impl Model {
         &self.rows[usize::try_from(id.0 - 1).expect("an id")]
     }
 
+    pub(crate) fn row_mut(&mut self, id: PaymentId) -> &mut Row {
+        &mut self.rows[usize::try_from(id.0 - 1).expect("an id")]
+    }
+
     pub(crate) fn find(&self, key: &PaymentKey) -> Option<PaymentId> {
         self.rows.iter().find(|row| row.terms.key == *key).map(|row| row.id)
     }
@@ -160,6 +169,9 @@ impl Model {
             reason: None,
             inclusion: None,
             asked: None,
+            puts: 0,
+            questioned: new.question.is_some(),
+            declined: false,
             claim: None,
             created_at: self.now,
             changed_at: self.now,
@@ -227,9 +239,10 @@ impl Model {
         Told::Granted(id)
     }
 
-    /// A block that is gone has shown it, and it comes from somewhere else.
+    /// A block that is gone or a facilitator has seen it, and it comes from somewhere else.
     fn copied(row: &Row, origin: Origin) -> bool {
-        row.origin.client != origin.client && row.story.iter().any(|line| line.to == State::Included)
+        let shown = row.questioned || row.story.iter().any(|line| line.to == State::Included);
+        row.origin.client != origin.client && shown
     }
 
     /// Why a known payment opens no door whatever it is for.
@@ -245,7 +258,10 @@ impl Model {
     }
 
     fn entitled(&self, new: &NewPayment) -> Option<PaymentId> {
-        self.entitlement(new.key.payer, new.origin.fingerprint)
+        match new.proof {
+            Proof::Signature => self.entitlement(new.key.payer, new.origin.fingerprint),
+            Proof::Word => None,
+        }
     }
 
     fn entitlement(&self, payer: Address, fingerprint: B256) -> Option<PaymentId> {

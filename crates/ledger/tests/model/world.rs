@@ -282,6 +282,8 @@ impl Model {
             Step::Defer { id, retry } => self.defer(*id, *retry),
             Step::Fail(id) => self.fail(*id),
             Step::Ask { id, facilitator } => self.ask(*id, *facilitator),
+            Step::AskAgain(id) => self.ask_again(*id),
+            Step::Doubt(id, block) => self.doubt(*id, *block),
             Step::Promise(id, tx) => self.promise(*id, *tx),
             Step::Claim(id, tx) => self.claim(*id, *tx),
             Step::Decline { id, retry } => self.decline(*id, *retry),

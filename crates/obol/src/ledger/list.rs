@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use alloy_primitives::{Address, B256, Bytes, U256};
     use obol_core::{Amount, ChainId, PaymentKey, SettlementCall, TransferMethod};
-    use obol_ledger::{Clock, NewPayment, Origin, Place, Reservation};
+    use obol_ledger::{Clock, NewPayment, Origin, Place, Proof, Reservation};
     use std::time::Duration;
 
     fn payment(number: u64) -> NewPayment {
@@ -140,6 +140,7 @@ mod tests {
             origin: Origin { fingerprint: B256::from(U256::from(number)), client: B256::ZERO },
             balance: Amount::from(1_000_000_000),
             verified_block: 7,
+            proof: Proof::Signature,
             question: None,
         }
     }

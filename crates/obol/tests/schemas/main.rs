@@ -121,7 +121,10 @@ fn sells(desk: &mut Desk, demo: &Demo) -> Result<()> {
     // The second route lacks its pattern and its price.
     let usual = "--wallet 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --chain base-sepolia";
     let priced = desk.prints("sell pricing", &format!("--pricing pricing.yaml {usual}"), 0)?;
-    assert_eq!(["routes", "faults", "notes"].map(|of| priced[of].as_array().map(Vec::len)), [Some(1), Some(2), Some(1)]);
+    assert_eq!(
+        ["routes", "faults", "notes"].map(|of| priced[of].as_array().map(Vec::len)),
+        [Some(1), Some(2), Some(1)]
+    );
     Ok(())
 }
 
