@@ -20,24 +20,31 @@ impl Listing {
     pub(crate) const ROUTE: &str = "offerName";
 
     pub(crate) fn add(&mut self, loaded: &mut Loaded, found: Found, field: &str) {
-        let Found { file, line, offer } = found;
-        match self.taken.entry(offer.id.clone()) {
+        match self.claim(&found, field) {
+            Ok(()) => loaded.offers.push(found.offer),
+            Err(fault) => loaded.faults.push(fault),
+        }
+    }
+
+    /// The name is this document's, unless another one came first.
+    pub(crate) fn claim(&mut self, found: &Found, field: &str) -> Result<(), Fault> {
+        match self.taken.entry(found.offer.id.clone()) {
             Entry::Vacant(free) => {
-                free.insert((file, line));
-                loaded.offers.push(offer);
+                free.insert((found.file.clone(), found.line));
+                Ok(())
             }
             Entry::Occupied(taken) => {
                 let (first_file, first_line) = taken.get();
-                loaded.faults.push(Fault {
-                    file,
-                    line: Some(line),
+                Err(Fault {
+                    file: found.file.clone(),
+                    line: Some(found.line),
                     field: field.to_owned(),
                     message: format!(
                         "{} is sold by {}:{first_line} already; give one of them another name or namespace",
-                        offer.id,
+                        found.offer.id,
                         first_file.display()
                     ),
-                });
+                })
             }
         }
     }

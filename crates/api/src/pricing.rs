@@ -13,6 +13,7 @@ use crate::{
     document::{self, Document, Outcome},
     fault::{Fault, Faults},
     folder::{Found, Limits},
+    listing::Listing,
     node::{Node, SyntaxError},
     offer::Terms,
     read::{Located, Read},
@@ -61,10 +62,15 @@ impl Pricing {
             faults: Vec::new(),
             notes,
         };
+        let mut names = Listing::default();
         for document in documents {
             match document.outcome {
                 Outcome::Sold { offer, line } => {
-                    pricing.routes.push(Found { file: file.to_owned(), line, offer });
+                    let found = Found { file: file.to_owned(), line, offer };
+                    match names.claim(&found, Listing::ROUTE) {
+                        Ok(()) => pricing.routes.push(found),
+                        Err(fault) => pricing.faults.push(fault),
+                    }
                 }
                 Outcome::Faulty { faults, .. } => pricing.faults.extend(faults),
                 Outcome::PassedOver => {}

@@ -54,6 +54,16 @@ fn only(route: &str) -> Offer {
 }
 
 #[test]
+fn of_two_routes_with_one_name_the_first_is_sold_and_the_second_is_told() {
+    let named =
+        GOOD.replace("    description: Everything", "    offerNamespace: shop\n    offerName: models");
+    let pricing = parse(&named);
+    assert_eq!(pricing.routes.len(), 1);
+    let told = told(&pricing);
+    assert!(told.len() == 1 && told[0].contains("shop/models is sold by pricing.yaml:6 already"), "{told:?}");
+}
+
+#[test]
 fn each_route_is_an_offer_with_the_files_wallet_and_chain_where_it_says_no_other() {
     let pricing = parse(GOOD);
     assert_eq!(told(&pricing), [""; 0]);

@@ -1,6 +1,7 @@
 //! Ledger against chain: payment by payment, and every transfer to a payee.
 
 use crate::{
+    first_block::first_block,
     limits::REORGANISED,
     range::Range,
     sight::{Sight, TickError, inclusion, pays},
@@ -25,8 +26,8 @@ pub struct Audit {
     pub chain: ChainId,
     pub from_block: u64,
     pub to_block: u64,
-    /// Payments that the ledger calls paid and the chain shows, and their sum per asset is in
-    /// the ledger's earnings.
+    /// Payments that the ledger calls paid, or only claimed, and the chain shows. But for the claimed ones
+    /// their sum per asset is in the ledger's earnings.
     pub matched: u64,
     pub differences: Vec<Difference>,
     /// Of the matched ones those that were only claimed, and are on the chain.
@@ -86,7 +87,7 @@ pub async fn audit(
     }
     let head = rpc.latest_block().await?.number.to::<u64>();
     let payees = ledger.payees(chain).await?;
-    let first = payees.iter().map(|payee| payee.since).min().unwrap_or(head);
+    let first = first_block(ledger, rpc, chain, &payees).await?.unwrap_or(head);
     let from_block = first.saturating_sub(REORGANISED);
     let watched: Vec<_> = payees.iter().map(|payee| (payee.asset, payee.payee)).collect();
     let mut plain = Vec::new();

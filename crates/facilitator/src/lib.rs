@@ -8,6 +8,7 @@ mod audit;
 mod auditor;
 mod counter;
 mod desk;
+mod first_block;
 mod keeper;
 mod lead;
 mod limits;

@@ -3,6 +3,7 @@
 mod places;
 
 use crate::{
+    first_block::first_block,
     range::Range,
     sight::{Sight, TickError},
 };
@@ -87,10 +88,19 @@ impl Watcher {
     /// Looks in final blocks for transfers to our payees that another sender settled.
     async fn find_strangers(&mut self, last: u64) -> Result<(), TickError> {
         let payees = self.sight.ledger.payees(self.sight.chain.id).await?;
-        let Some(first) = payees.iter().map(|payee| payee.since).min() else { return Ok(()) };
+        if payees.is_empty() {
+            return Ok(());
+        }
         let watched: Vec<_> = payees.iter().map(|payee| (payee.asset, payee.payee)).collect();
         let scanned = self.sight.ledger.scanned(self.sight.chain.id).await?;
-        let next = scanned.map_or(first, |block| block + 1);
+        let (next, first) = match scanned {
+            Some(block) => (block + 1, payees.iter().map(|payee| payee.since).min().unwrap_or(0)),
+            None => {
+                let Sight { ledger, chain, rpc } = &self.sight;
+                let first = first_block(ledger, rpc, chain.id, &payees).await?.unwrap_or(0);
+                (first, first)
+            }
+        };
         if next > last {
             return Ok(());
         }

@@ -304,7 +304,7 @@ fn unpay(txn: &Txn<'_>, record: PaymentRecord) -> Result<(), LedgerError> {
     {
         return reopen(txn, batch);
     }
-    let why = "the block of a stranger's transfer is gone";
+    let why = "the block of its transfer is gone";
     let forget = |record: &mut PaymentRecord| record.inclusion = None;
     if txn.was(record.id, State::Waived)? {
         let _moved_meanwhile = txn.follow::<OrphanWaived>(record, why, forget)?;

@@ -158,6 +158,21 @@ impl Ledger {
             .await
     }
 
+    /// When the first payment of a chain came that was verified without an endpoint of it. Reads in
+    /// proportion to what the ledger holds.
+    pub async fn first_unseen(&self, chain: ChainId) -> Result<Option<Timestamp>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                let first = txn.one(
+                    "SELECT min(created_at) FROM payments WHERE chain = ?1 AND verified_block = 0",
+                    [chain_code(chain)],
+                    |row| Ok(row.get::<_, Option<i64>>(0)?),
+                )?;
+                Ok(first.flatten().map(Timestamp))
+            })
+            .await
+    }
+
     /// Payments that are owed and not on the chain yet.
     pub async fn owed(&self, chain: ChainId) -> Result<Vec<PaymentRecord>, LedgerError> {
         self.writer

@@ -2,8 +2,8 @@
 
 use super::{MAX_NODES, Pricing};
 use crate::{document, edit::EditError, fault::Fault, folder::Limits, lines::Lines, node::Node};
-use obol_core::Registry;
-use std::{fmt, path::Path};
+use obol_core::{Offer, Registry};
+use std::{collections::HashMap, fmt, path::Path, sync::Arc};
 
 /// What every route has that says nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +73,13 @@ pub fn set_pricing(
         PricingField::Wallet => PricingField::Chain,
         PricingField::Chain => PricingField::Wallet,
     };
-    let paths = |pricing: &Pricing| {
-        pricing
-            .routes
-            .iter()
-            .map(|route| (route.offer.id.clone(), route.offer.path.clone()))
-            .collect::<Vec<_>>()
-    };
     // Routes that the old value kept from being sold may be sold now.
-    let kept = paths(&before).iter().all(|route| paths(&after).contains(route));
+    let now: HashMap<_, _> = after.routes.iter().map(|route| (&route.offer.id, &route.offer)).collect();
+    let kept = before.routes.iter().all(|route| {
+        let same =
+            |now: &&Arc<Offer>| Offer { accepts: now.accepts.clone(), ..(*route.offer).clone() } == ***now;
+        now.get(&route.offer.id).is_some_and(same)
+    });
     match field.of(&after) == Some(value) && other.of(&after) == other.of(&before) && kept {
         true => Ok(changed),
         false => Err(unclear(1).into()),

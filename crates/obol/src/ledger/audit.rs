@@ -132,6 +132,13 @@ fn report(audits: &[Audit], registry: &Registry, output: Output) -> Result<(), F
                 output::print(&format!("{}\n", in_words(difference)));
             }
             output::print(&format!("\n{}\n", verdict(audits.len(), differences)));
+            let proven: usize = audits.iter().map(|audit| audit.proven.len()).sum();
+            if proven > 0 {
+                output::print(&format!(
+                    "Of {} the ledger has a facilitator's word only; `obol ledger reconcile` makes it earned.\n",
+                    payments(proven)
+                ));
+            }
         }
     }
     match differences {
@@ -194,8 +201,10 @@ struct AuditView {
     from_block: u64,
     /// The last block that was read.
     to_block: u64,
-    /// Payments that the ledger calls paid and the chain shows.
+    /// Payments that the ledger calls paid, or claimed, and the chain shows.
     matched: u64,
+    /// Those of them that are only claimed in the ledger.
+    proven: usize,
     /// Payments in blocks that came after the comparison began: not compared.
     newer: usize,
     differences: Vec<DifferenceView>,
@@ -249,6 +258,7 @@ impl AuditView {
             from_block: audit.from_block,
             to_block: audit.to_block,
             matched: audit.matched,
+            proven: audit.proven.len(),
             newer: audit.newer.len(),
             differences: audit.differences.iter().map(|one| DifferenceView::new(one, registry)).collect(),
             unattributed: audit.unattributed.iter().map(TransferView::from).collect(),

@@ -56,6 +56,10 @@ pub(super) fn drain(folder: &FolderArgs, name: &str, grace: &str) -> Result<(), 
     let file = found.file.display();
     output::print(&match period.is_zero() {
         true => format!("{id} is not sold any more ({file}).\n"),
+        false if found.offer.paused => format!(
+            "{id} is paused, so that nothing is sold already; it ends at {} ({file}).\n",
+            output::moment(sunset)
+        ),
         false => format!("{id} is sold until {}, and not after that ({file}).\n", output::moment(sunset)),
     });
     Ok(())

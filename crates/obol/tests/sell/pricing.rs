@@ -96,7 +96,7 @@ fn the_file_is_shown_with_what_is_in_force_and_what_is_wrong() -> Result<()> {
         ensure!(table.contains(shown), "{shown}: {table}");
     }
     let json: Value = serde_json::from_str(&desk.done(&with(&["--output", "json"]))?)?;
-    assert_eq!((&json["wallet"], &json["chain"]), (&PAY_TO.into(), &"base-sepolia".into()));
+    assert_eq!((&json["wallet"], &json["chain_name"]), (&PAY_TO.into(), &"base-sepolia".into()));
     assert_eq!(json["routes"][0]["accepts"][0]["pay_to"], PAY_TO);
     assert_eq!(
         (json["routes"].as_array().map(Vec::len), json["faults"].as_array().map(Vec::len)),

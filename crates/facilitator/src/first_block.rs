@@ -1,0 +1,41 @@
+//! Where a search for transfers to payees has to begin.
+
+use crate::sight::TickError;
+use obol_core::ChainId;
+use obol_evm::{BlockTag, Rpc, RpcError};
+use obol_ledger::{Ledger, Payee};
+
+/// Seconds by which this machine's clock may have been ahead of the chain's.
+const MARGIN: i64 = 3_600;
+
+/// The first block that can matter; none when nobody was ever to be paid. What was taken without an
+/// endpoint has no block: there the time tells.
+pub(crate) async fn first_block(
+    ledger: &Ledger,
+    rpc: &Rpc,
+    chain: ChainId,
+    payees: &[Payee],
+) -> Result<Option<u64>, TickError> {
+    let known = payees.iter().map(|payee| payee.since).filter(|since| *since > 0).min();
+    if payees.iter().all(|payee| payee.since > 0) {
+        return Ok(known);
+    }
+    let Some(taken) = ledger.first_unseen(chain).await? else { return Ok(known.or(Some(0))) };
+    let found = block_before(rpc, taken.seconds().saturating_sub(MARGIN)).await?;
+    Ok(Some(known.map_or(found, |known| known.min(found))))
+}
+
+/// The last block of which it is certain that it is not later than this, in seconds since the Unix epoch.
+async fn block_before(rpc: &Rpc, seconds: i64) -> Result<u64, RpcError> {
+    let (mut low, mut high) = (0, rpc.latest_block().await?.number.to::<u64>());
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        let block = rpc.block(BlockTag::Number(middle)).await?;
+        // One that the endpoint does not have tells nothing: the search begins before it.
+        match block.is_some_and(|block| block.timestamp.to::<i64>() <= seconds) {
+            true => low = middle,
+            false => high = middle - 1,
+        }
+    }
+    Ok(low)
+}
