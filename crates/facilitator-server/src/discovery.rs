@@ -73,41 +73,70 @@ struct Declaration<'a> {
 }
 
 impl Discovery {
-    /// Reads what is kept in a file, and makes the file when it is not there.
+    /// Reads what is kept in a file, and makes the file when it is not there. One that cannot be written
+    /// at the moment keeps nobody from settling.
     pub fn open(path: PathBuf) -> Result<Self, DiscoveryError> {
-        let catalog = Catalog::of(file::read(&path)?);
-        file::write(&path, &catalog.fresh(unix_now()))?;
+        // A link stays one: what it leads to is replaced.
+        let path = std::fs::canonicalize(&path).unwrap_or(path);
         let (changed, room) = (Notify::new(), Arc::new(Semaphore::new(AT_ONCE)));
+        let catalog = match file::read(&path)? {
+            Some(entries) => {
+                changed.notify_one();
+                Catalog::of(entries)
+            }
+            None => {
+                file::write(&path, &[])?;
+                Catalog::of(Vec::new())
+            }
+        };
         Ok(Self { shared: Arc::new(Shared { path, catalog: Mutex::new(catalog), changed, room }) })
     }
 
-    /// Keeps the file up to date until `stop` is set, and then once more.
+    /// Keeps the file up to date until `stop` is set, and then once more. What cannot be written is tried
+    /// again.
     pub async fn keep(self, mut stop: watch::Receiver<bool>) {
+        let mut failing = false;
         loop {
             tokio::select! {
                 () = self.shared.changed.notified() => {}
                 _ = stop.wait_for(|stop| *stop) => break,
             }
-            self.save().await;
+            self.attempt(&mut failing).await;
             tokio::select! {
                 () = tokio::time::sleep(PACE) => {}
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
-        self.save().await;
+        if let Err(error) = self.save().await {
+            tracing::error!(%error, "what was listed since the file was last written is lost");
+        }
     }
 
-    async fn save(&self) {
+    async fn attempt(&self, failing: &mut bool) {
+        let saved = self.save().await;
+        match &saved {
+            Ok(()) if *failing => tracing::info!("what is listed is kept in the file again"),
+            Ok(()) => {}
+            Err(error) => {
+                self.shared.changed.notify_one();
+                if !*failing {
+                    tracing::error!(%error, "what is listed is kept in memory only, until it can be written");
+                }
+            }
+        }
+        *failing = saved.is_err();
+    }
+
+    async fn save(&self) -> Result<(), DiscoveryError> {
         let shared = Arc::clone(&self.shared);
         let saved = tokio::task::spawn_blocking(move || {
             let entries = shared.fresh(unix_now());
             file::write(&shared.path, &entries)
         });
-        match saved.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "what was listed is kept in memory only"),
-            Err(error) => tracing::error!(%error, "the catalogue was not written"),
-        }
+        saved.await.unwrap_or_else(|error| {
+            let file = self.shared.path.display().to_string();
+            Err(DiscoveryError::Unwritten { file, error: std::io::Error::other(error) })
+        })
     }
 
     /// Lists what a settled payment was for, when its payload declares it. The body is that of

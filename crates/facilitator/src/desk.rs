@@ -113,7 +113,7 @@ impl Facilitator {
     /// reservation in the ledger makes it the caller's.
     pub async fn verify(&self, payment: &Payment, terms: Terms<'_>) -> Result<Verified, Refusal> {
         let desk = self.desk(terms.requirement.asset.chain)?;
-        if let Some((reason, detail)) = desk.state().blocks() {
+        if let Some((reason, detail)) = desk.gate().blocks() {
             return Err(Refusal::new(reason, detail));
         }
         let mut verified = match &desk.view {
@@ -231,8 +231,18 @@ impl Desk {
         }
         let state = *self.state.borrow();
         match &self.way {
-            Way::Panel(panel) if state.blocks().is_none() && !panel.is_up() => SettlerState::FacilitatorDown,
+            Way::Panel(panel) if state.blocks().is_none() && !panel.is_well() => {
+                SettlerState::FacilitatorDown
+            }
             Way::Panel(_) | Way::Settler(_) => state,
+        }
+    }
+
+    /// The same for a new payment: it may be the one that finds out that a facilitator answers again.
+    fn gate(&self) -> SettlerState {
+        match (self.state(), &self.way) {
+            (SettlerState::FacilitatorDown, Way::Panel(panel)) if panel.is_open() => SettlerState::Leading,
+            (state, _) => state,
         }
     }
 }

@@ -4,6 +4,8 @@
 //! As with the settler, the queue is the ledger, and what is in memory would be found out again.
 
 mod ask;
+mod complaints;
+mod health;
 mod panel;
 
 pub(crate) use panel::Panel;
@@ -19,6 +21,7 @@ use alloy_primitives::Address;
 use ask::{After, Asker};
 use obol_core::Chain;
 use obol_evm::Rpc;
+use obol_facilitator_client::{AskError, Client};
 use obol_ledger::{Ledger, PaymentId, Settler as Account};
 use std::{
     collections::HashMap,
@@ -66,6 +69,16 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 /// Rows of the ledger read at once.
 const PAGE: u32 = 256;
 
+/// How often a facilitator that answers is asked what it settles.
+const COMPANY: Duration = Duration::from_secs(30);
+
+/// How long the chain has to be seen before that is said: an endpoint that fails now and then would
+/// otherwise be said twice each time.
+const CALM: Duration = Duration::from_secs(60);
+
+/// How long it may not be seen before no payment is taken.
+const HICCUP: Duration = Duration::from_secs(1);
+
 /// Nobody signs here: the lease is only for one process to ask. Who sees the chain does not wait for who
 /// does not.
 const SEEING: Address = Address::ZERO;
@@ -82,6 +95,8 @@ struct Remote {
     asker: Asker,
     lead: Lead,
     leads: watch::Sender<bool>,
+    /// Whether the chain can be watched.
+    sees: watch::Receiver<bool>,
     state: watch::Sender<SettlerState>,
     asking: JoinSet<Result<After, TickError>>,
     /// Which payment each of them is about.
@@ -94,15 +109,19 @@ struct Remote {
 pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
     let (state, seen) = watch::channel(SettlerState::Starting);
     let (leads, led) = watch::channel(false);
+    let (seeing, sees) = watch::channel(true);
     let sight =
         setup.rpc.map(|rpc| Sight { ledger: setup.ledger.clone(), chain: Arc::clone(&setup.chain), rpc });
     let account = if sight.is_some() { SEEING } else { BLIND };
     let account = Account { chain: setup.chain.id, account };
     if let Some(sight) = &sight {
-        tokio::spawn(keep_watch(Watcher::new(sight.clone()), led, setup.stopped.clone()));
+        tokio::spawn(keep_watch(Watcher::new(sight.clone()), led, seeing, setup.stopped.clone()));
         tokio::spawn(audit(sight.clone(), Scope::Claims, setup.stopped.clone()));
     }
-    tokio::spawn(introduce(Arc::clone(&setup.panel), Arc::clone(&setup.chain)));
+    for client in setup.panel.clients() {
+        let (panel, chain) = (Arc::clone(&setup.panel), Arc::clone(&setup.chain));
+        tokio::spawn(keep_company(client.clone(), panel, chain, setup.stopped.clone()));
+    }
     let remote = Remote {
         lead: Lead::new(setup.ledger.clone(), account, setup.timing.lease),
         asker: Asker {
@@ -113,6 +132,7 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
             timing: setup.timing,
         },
         leads,
+        sees,
         state,
         asking: JoinSet::new(),
         out: HashMap::new(),
@@ -148,6 +168,7 @@ impl Remote {
 
     fn note(&mut self, ticked: Result<(), TickError>) {
         let next = match &ticked {
+            Ok(()) if !*self.sees.borrow() => SettlerState::RpcDown,
             Ok(()) if self.lead.lease().is_some() => SettlerState::Leading,
             Ok(()) => SettlerState::Following,
             Err(TickError::Ledger(_)) => SettlerState::LedgerDown,
@@ -229,26 +250,56 @@ impl Remote {
     }
 }
 
-/// Says early what would otherwise show as refused payments.
-async fn introduce(panel: Arc<Panel>, chain: Arc<Chain>) {
-    for client in panel.clients() {
-        let (chain, facilitator) = (chain.id, client.url());
-        match client.supported().await {
-            Ok(supported) if supported.chains.contains(&chain) => {
-                tracing::info!(%chain, %facilitator, "this facilitator settles");
+/// Asks a facilitator now and then what it settles, and says early what would otherwise show as refused
+/// payments.
+async fn keep_company(
+    client: Client,
+    panel: Arc<Panel>,
+    chain: Arc<Chain>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let (chain, facilitator) = (chain.id, client.url());
+    let mut settles = None;
+    while !*stopped.borrow_and_update() {
+        let asked_at = Instant::now();
+        let pause = match client.supported().await {
+            Ok(supported) => {
+                panel.present(&client);
+                let now = Some(supported.chains.contains(&chain));
+                match now {
+                    _ if settles == now => {}
+                    Some(true) => tracing::info!(%chain, %facilitator, "this facilitator settles"),
+                    _ => tracing::error!(%chain, %facilitator,
+                        "the facilitator does not say that it settles exact payments of version 2 on this chain"),
+                }
+                settles = now;
+                COMPANY
             }
-            Ok(_) => tracing::error!(%chain, %facilitator,
-                "the facilitator does not say that it settles exact payments of version 2 on this chain"),
-            Err(error) => tracing::error!(%chain, %facilitator, %error,
-                "the facilitator does not say what it settles"),
+            // It is there.
+            Err(AskError::Busy) => COMPANY,
+            Err(error) => panel.absent(&client, &error, asked_at),
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            changed = stopped.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
         }
     }
 }
 
 /// Takes back what is in blocks that are gone, and makes final what no longer moves.
-async fn keep_watch(mut watcher: Watcher, leads: watch::Receiver<bool>, mut stopped: watch::Receiver<bool>) {
+async fn keep_watch(
+    mut watcher: Watcher,
+    leads: watch::Receiver<bool>,
+    sees: watch::Sender<bool>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let pause = Duration::from_millis(watcher.sight.chain.block_millis.clamp(250, 1_000));
-    let mut failing = false;
+    let mut failed_at: Option<Instant> = None;
+    let mut well_at = Instant::now();
     let mut led = false;
     while !*stopped.borrow_and_update() {
         let leading = *leads.borrow();
@@ -256,16 +307,25 @@ async fn keep_watch(mut watcher: Watcher, leads: watch::Receiver<bool>, mut stop
             watcher.forget();
         }
         led = leading;
-        if leading {
-            let looked = look(&mut watcher).await;
-            if let Err(error) = &looked
-                && !failing
-            {
-                tracing::error!(chain = %watcher.sight.chain.id, endpoint = watcher.sight.rpc.shown(), %error,
-                    "cannot watch the chain");
+        let looked = if leading { look(&mut watcher).await } else { Ok(()) };
+        match looked {
+            Ok(()) => {
+                well_at = Instant::now();
+                if failed_at.is_some_and(|last| last.elapsed() >= CALM) {
+                    failed_at = None;
+                    tracing::info!(chain = %watcher.sight.chain.id, "the chain can be watched again");
+                }
             }
-            failing = looked.is_err();
+            Err(error) => {
+                if failed_at.is_none() {
+                    tracing::error!(chain = %watcher.sight.chain.id, endpoint = watcher.sight.rpc.shown(), %error,
+                        "cannot watch the chain");
+                }
+                failed_at = Some(Instant::now());
+            }
         }
+        let well = well_at.elapsed() < HICCUP;
+        sees.send_if_modified(|known| std::mem::replace(known, well) != well);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             changed = stopped.changed() => {

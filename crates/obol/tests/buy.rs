@@ -272,6 +272,54 @@ async fn a_redirect_that_is_sold_is_told_with_its_place() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_within_the_offer_is_not_charged_and_names_what_to_buy() -> Result<()> {
+    let moved = Upstream::start(|request| {
+        let within = request.uri().path().ends_with("/there");
+        let mut reply = reply(if within { hyper::StatusCode::OK } else { hyper::StatusCode::FOUND }, "hello");
+        if !within {
+            reply.headers_mut().insert("location", "/there".parse().expect("a path"));
+        }
+        std::future::ready(reply)
+    })
+    .await?;
+    let stage = Stage::set(moved).await?;
+    let there = format!("to {AT}/there, and charges nothing for it");
+    ran(stage.pay(&[]), 7, &there).await?;
+    ran(stage.pay(&[]), 7, &there).await?;
+    let paid = async || {
+        let payments = stage.shop.payments().await?;
+        anyhow::Ok(payments.iter().filter(|record| record.state().is_paid()).count())
+    };
+    assert_eq!((stage.open_payments()?.len(), paid().await?), (1, 0));
+    let url = format!("{}/there", stage.url());
+    let mut pay = obol(stage.home.path(), &["buy", "pay", &url, "--key-file", "payer.key"]);
+    pay.args(["--max-amount", "0.01"]);
+    assert_eq!(ran(pay, 0, "").await?, "hello");
+    assert_eq!(paid().await?, 1);
+    stage.shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_of_what_is_not_sold_fails_with_what_was_answered() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    for (status, code) in [
+        (hyper::StatusCode::NOT_FOUND, 1),
+        (hyper::StatusCode::SERVICE_UNAVAILABLE, 5),
+        (hyper::StatusCode::OK, 0),
+    ] {
+        let seller = Upstream::answering(status, r#"{"reason":"elsewhere"}"#).await?;
+        let url = format!("{}/x", seller.base());
+        let says = if code == 0 { "" } else { "(elsewhere), and asks no payment" };
+        ran(obol(home.path(), &["buy", "probe", &url]), code, says).await?;
+        let document =
+            ran(obol(home.path(), &["buy", "probe", &url, "--output", "json"]), code, says).await?;
+        let document: Value = serde_json::from_str(&document)?;
+        assert_eq!(document["status"], status.as_u16());
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_seller_that_fails_for_a_while_is_not_paid_again() -> Result<()> {
     let fails = Arc::new(AtomicBool::new(true));
     let failing = Arc::clone(&fails);

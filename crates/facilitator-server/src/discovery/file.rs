@@ -43,15 +43,15 @@ struct Keeping<'a> {
     entries: Vec<&'a Entry>,
 }
 
-/// Nothing where there is no file yet.
-pub(super) fn read(path: &Path) -> Result<Vec<Entry>, DiscoveryError> {
+/// `None` where there is no file yet.
+pub(super) fn read(path: &Path) -> Result<Option<Vec<Entry>>, DiscoveryError> {
     let file = path.display().to_string();
     match fs::read(path) {
         Ok(bytes) => match serde_json::from_slice::<Kept>(&bytes) {
-            Ok(Kept { version: Version::One, entries }) => Ok(entries),
+            Ok(Kept { version: Version::One, entries }) => Ok(Some(entries)),
             Err(error) => Err(DiscoveryError::Damaged { file, error }),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(DiscoveryError::Unread { file, error }),
     }
 }

@@ -76,6 +76,41 @@ async fn what_was_paid_for_is_listed_and_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_written_is_written_when_it_can_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (here, away) = (folder.path().join("here"), folder.path().join("away"));
+    fs::create_dir(&here).expect("made");
+    let path = here.join("catalogue.json");
+    let discovery = Discovery::open(path.clone()).expect("a new one");
+    fs::rename(&here, &away).expect("moved");
+    assert_eq!(list(&discovery, body("GET"), u64::MAX).await, Some(ExtensionResponse::Success));
+    let mut failing = false;
+    let changed = || tokio::time::timeout(PACE, discovery.shared.changed.notified());
+    changed().await.expect("something was listed");
+    discovery.attempt(&mut failing).await;
+    assert!(failing);
+    fs::rename(&away, &here).expect("moved back");
+    changed().await.expect("it is to be tried again");
+    discovery.attempt(&mut failing).await;
+    assert!(!failing && fs::read_to_string(&path).expect("there").contains("shop.example"));
+}
+
+#[tokio::test]
+async fn a_link_stays_one_and_what_it_leads_to_is_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (real, link) = (folder.path().join("real.json"), folder.path().join("link.json"));
+    drop(Discovery::open(real.clone()).expect("a new one"));
+    std::os::unix::fs::symlink(&real, &link).expect("a link");
+    let discovery = Discovery::open(link.clone()).expect("the same");
+    assert_eq!(list(&discovery, body("GET"), u64::MAX).await, Some(ExtensionResponse::Success));
+    let (stop, stopped) = watch::channel(true);
+    discovery.keep(stopped).await;
+    drop(stop);
+    assert!(link.is_symlink(), "a link stays one");
+    assert!(fs::read_to_string(&real).expect("there").contains("shop.example"));
+}
+
+#[tokio::test]
 async fn what_is_not_as_its_schema_has_it_is_rejected_with_the_reason() {
     let folder = tempfile::tempdir().expect("a folder");
     let discovery = Discovery::open(folder.path().join("catalogue.json")).expect("a new one");

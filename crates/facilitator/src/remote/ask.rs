@@ -136,10 +136,14 @@ impl Asker {
                 self.end_if_over(&record, LATE).await
             }
             Err(error) => {
-                if !matches!(error, AskError::Busy | AskError::Rejected(_)) {
-                    self.panel.lost(client, &error, asked_at);
+                match error {
+                    AskError::Busy => self.panel.complains(client, "busy", &error, Some(record.id)),
+                    AskError::Rejected(_) => {
+                        self.panel.complains(client, "rejected", &error, Some(record.id));
+                    }
+                    _ => self.panel.lost(client, &error, asked_at),
                 }
-                tracing::warn!(chain = %chain, payment = record.id.0, facilitator = %client.url(), %error,
+                tracing::debug!(%chain, payment = record.id.0, facilitator = %client.url(), %error,
                     "no answer tells what became of a payment; the same facilitator will be asked again");
                 self.end_if_over(&record, TOO_LATE).await
             }
@@ -147,8 +151,9 @@ impl Asker {
     }
 
     fn tell(&self, record: &PaymentRecord, client: &Client, word: &Word) {
-        tracing::warn!(chain = %self.chain.id, payment = record.id.0, facilitator = %client.url(), %word,
-            message = word.message(), "the facilitator does not settle a payment");
+        self.panel.complains(client, word.reason(), word, Some(record.id));
+        tracing::debug!(chain = %self.chain.id, payment = record.id.0, facilitator = %client.url(), %word,
+            "the facilitator does not settle a payment");
     }
 
     /// Where nobody can look at the chain, a payment that was asked about in vain, so long after its end,

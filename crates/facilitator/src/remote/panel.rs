@@ -1,9 +1,13 @@
 //! The facilitators of one chain, in the order in which they are preferred, and how they are.
 
+use super::{
+    complaints::Complaints,
+    health::{Fault, Health, LIE, LOST, Penalty, SILENCE},
+};
 use alloy_primitives::{Address, Bytes};
 use obol_core::{Reason, Refusal, WireVersion};
 use obol_facilitator_client::{AskError, Client};
-use obol_ledger::Proof;
+use obol_ledger::{PaymentId, Proof};
 use obol_wire::{CheckAnswer, Word};
 use std::{
     fmt,
@@ -18,96 +22,12 @@ pub(crate) struct Panel {
 struct Member {
     client: Client,
     health: Mutex<Health>,
-}
-
-/// What is held against it, apart: an answer makes up for silence of its kind only, and for a lie only
-/// a proof does.
-#[derive(Clone, Copy, Debug, Default)]
-struct Health {
-    /// Of questions that move no money.
-    silence: Fault,
-    /// Of questions to settle, after each of which somebody waits for nothing.
-    lost: Fault,
-    lies: Fault,
-}
-
-/// How often in a row, since when it is known for the last time, and until when nobody asks it for that.
-#[derive(Clone, Copy, Debug, Default)]
-struct Fault {
-    times: u32,
-    since: Option<Instant>,
-    until: Option<Instant>,
-}
-
-/// For how long it is left alone, at first and at most.
-#[derive(Clone, Copy)]
-struct Penalty {
-    first: Duration,
-    most: Duration,
-}
-
-const SILENCE: Penalty = Penalty { first: Duration::from_secs(1), most: Duration::from_secs(30) };
-
-const LOST: Penalty = Penalty { first: Duration::from_secs(10), most: Duration::from_secs(300) };
-
-/// What it says is not so: the next payment may cost its payer the service.
-const LIE: Penalty = Penalty { first: Duration::from_secs(60), most: Duration::from_secs(600) };
-
-impl Fault {
-    /// Of a question that was put at `asked_at`: those that were out together fail together, once.
-    fn happen(&mut self, asked_at: Instant, penalty: Penalty) {
-        if self.since.is_some_and(|since| asked_at <= since) {
-            return;
-        }
-        self.times = self.times.saturating_add(1);
-        self.since = Some(Instant::now());
-        self.until = Some(Instant::now() + penalty.after(self.times));
-    }
-
-    fn try_again(&mut self, penalty: Penalty) {
-        if self.times > 0 {
-            self.until = Some(Instant::now() + penalty.after(self.times));
-        }
-    }
-
-    fn is_over(self) -> bool {
-        self.until.is_none_or(|until| until <= Instant::now())
-    }
-}
-
-impl Penalty {
-    fn after(self, failures: u32) -> Duration {
-        self.first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(self.most)
-    }
-}
-
-impl Health {
-    fn is_up(&self) -> bool {
-        [self.silence, self.lost, self.lies].into_iter().all(Fault::is_over)
-    }
-
-    /// After a pause one question tries; the others have somebody else until it is answered.
-    fn try_to_check(&mut self) -> bool {
-        let up = self.is_up();
-        if up {
-            self.silence.try_again(SILENCE);
-        }
-        up
-    }
-
-    fn try_to_settle(&mut self) -> bool {
-        let up = self.is_up();
-        if up {
-            self.lost.try_again(LOST);
-            self.lies.try_again(LIE);
-        }
-        up
-    }
+    complaints: Mutex<Complaints>,
 }
 
 impl Panel {
     pub(crate) fn new(clients: Vec<Client>) -> Self {
-        let member = |client| Member { client, health: Mutex::default() };
+        let member = |client| Member { client, health: Mutex::default(), complaints: Mutex::default() };
         Self { members: clients.into_iter().map(member).collect() }
     }
 
@@ -120,47 +40,111 @@ impl Panel {
     }
 
     /// Whether any may be asked.
-    pub(crate) fn is_up(&self) -> bool {
-        self.members.iter().any(|member| member.lock().is_up())
+    pub(crate) fn is_open(&self) -> bool {
+        self.members.iter().any(|member| member.lock().is_open())
+    }
+
+    /// Whether any answers as it should, as far as is known.
+    pub(crate) fn is_well(&self) -> bool {
+        self.members.iter().any(|member| member.lock().is_well())
     }
 
     /// Who is to settle: the preferred one of those that may be asked, or of all when none may.
     pub(super) fn chosen(&self) -> Option<&Client> {
         let up = self.members.iter().find(|member| member.lock().try_to_settle());
+        let up = up.or_else(|| self.members.iter().find(|member| member.lock().is_open()));
         up.or_else(|| self.members.first()).map(|member| &member.client)
     }
 
     /// Whether the payment in `question` is good, by the first facilitator that answers.
     pub(crate) async fn check(&self, question: &Bytes, payer: Address, proof: Proof) -> Result<(), Refusal> {
-        for member in self.members.iter().filter(|member| member.lock().try_to_check()) {
-            let client = &member.client;
-            let asked_at = Instant::now();
-            match client.verify(question, payer).await {
-                Ok(answer) => {
-                    self.note(client, |health| std::mem::take(&mut health.silence));
-                    return match answer {
-                        CheckAnswer::Good => Ok(()),
-                        CheckAnswer::Refused(word) => Err(refusal(&word, proof)),
-                    };
-                }
-                // What one buyer sends must not close the shop for the others.
-                Err(error @ AskError::Rejected(_)) => {
-                    self.note(client, |health| std::mem::take(&mut health.silence));
-                    let detail = format!("the facilitator says: {error}");
-                    return Err(Refusal::new(Reason::FacilitatorRefused, detail));
-                }
-                Err(AskError::Busy) => {
-                    self.note(client, |health| std::mem::take(&mut health.silence));
-                }
-                Err(error) => self.fail(client, &error, asked_at, |health| &mut health.silence, SILENCE),
+        let mut left = Vec::new();
+        for member in &self.members {
+            if !member.lock().try_to_check() {
+                left.push(member);
+            } else if let Some(answer) = self.ask(member, question, payer, proof).await {
+                return answer;
+            }
+        }
+        for member in left {
+            let open = member.lock().is_open();
+            if open && let Some(answer) = self.ask(member, question, payer, proof).await {
+                return answer;
             }
         }
         Err(Reason::FacilitatorUnavailable.into())
     }
 
+    /// What one facilitator says, if it says anything.
+    async fn ask(
+        &self,
+        member: &Member,
+        question: &Bytes,
+        payer: Address,
+        proof: Proof,
+    ) -> Option<Result<(), Refusal>> {
+        let client = &member.client;
+        let asked_at = Instant::now();
+        let answer = match client.verify(question, payer).await {
+            Ok(CheckAnswer::Good) => Some(Ok(())),
+            Ok(CheckAnswer::Refused(word)) => {
+                self.complains(client, word.reason(), &word, None);
+                Some(Err(refusal(&word, proof)))
+            }
+            // What one buyer sends must not close the shop for the others.
+            Err(error @ AskError::Rejected(_)) => {
+                self.complains(client, "rejected", &error, None);
+                let detail = format!("the facilitator says: {error}");
+                Some(Err(Refusal::new(Reason::FacilitatorRefused, detail)))
+            }
+            Err(error @ AskError::Busy) => {
+                self.complains(client, "busy", &error, None);
+                None
+            }
+            Err(error) => {
+                self.fail(client, &error, asked_at, |health| &mut health.silence, SILENCE);
+                return None;
+            }
+        };
+        self.heard(client, |health| &mut health.silence);
+        answer
+    }
+
+    /// It has something against a payment. Told once a minute for each reason: what one has against one
+    /// payment, it has against the next.
+    pub(super) fn complains(
+        &self,
+        client: &Client,
+        reason: &str,
+        why: &dyn fmt::Display,
+        payment: Option<PaymentId>,
+    ) {
+        let Some(member) = self.member(client) else { return };
+        let told = member.complaints.lock().unwrap_or_else(PoisonError::into_inner).count(reason);
+        let payment = payment.map(|id| id.0);
+        if let Some(times) = told {
+            tracing::warn!(facilitator = %client.url(), payment, times, %why, "the facilitator refuses payments");
+        }
+    }
+
+    /// It has said what it settles.
+    pub(super) fn present(&self, client: &Client) {
+        self.note(client, |health| &mut health.absent);
+    }
+
+    /// It has not, and when to ask it again.
+    pub(super) fn absent(&self, client: &Client, why: &dyn fmt::Display, asked_at: Instant) -> Duration {
+        let Some(member) = self.member(client) else { return SILENCE.most };
+        if member.lock().is_heard() {
+            return SILENCE.most;
+        }
+        self.fail(client, why, asked_at, |health| &mut health.absent, SILENCE);
+        SILENCE.after(member.lock().absent.times)
+    }
+
     /// It has answered a question to settle.
     pub(super) fn answered(&self, client: &Client) {
-        self.note(client, |health| std::mem::take(&mut health.lost));
+        self.heard(client, |health| &mut health.lost);
     }
 
     /// What it said was so.
@@ -182,10 +166,21 @@ impl Panel {
         }
     }
 
+    fn heard(&self, client: &Client, fault: impl FnOnce(&mut Health) -> &mut Fault) {
+        self.note(client, |health| {
+            health.heard_at = Some(Instant::now());
+            health.absent = Fault::default();
+            fault(health)
+        });
+    }
+
     /// Says once that it answers again.
-    fn note(&self, client: &Client, take: impl FnOnce(&mut Health) -> Fault) {
+    fn note(&self, client: &Client, fault: impl FnOnce(&mut Health) -> &mut Fault) {
         let Some(member) = self.member(client) else { return };
-        if take(&mut member.lock()).times > 0 {
+        let mut health = member.lock();
+        let before = health.answers();
+        *fault(&mut health) = Fault::default();
+        if !before && health.answers() {
             tracing::info!(facilitator = %client.url(), "the facilitator answers again");
         }
     }
@@ -201,10 +196,9 @@ impl Panel {
     ) {
         let Some(member) = self.member(client) else { return };
         let mut health = member.lock();
-        let fault = fault(&mut health);
-        let before = fault.times;
-        fault.happen(asked_at, penalty);
-        if before == 0 {
+        let before = health.answers();
+        fault(&mut health).happen(asked_at, penalty);
+        if before {
             tracing::error!(facilitator = %client.url(), %why, "the facilitator does not answer as it should");
         }
     }
@@ -281,13 +275,50 @@ mod tests {
     fn after_a_pause_one_question_tries_and_the_others_go_elsewhere() {
         let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
         let panel = Panel::new(vec![client(first), client(second)]);
-        let over = Fault { times: 1, since: None, until: Some(Instant::now()) };
+        let over = Fault { times: 1, until: Some(Instant::now()), ..Fault::default() };
         health(&panel, 0).lost = over;
         assert_eq!([chosen(&panel), chosen(&panel)], [first, second]);
         *health(&panel, 0) = Health { silence: over, ..Health::default() };
         assert_eq!([(); 2].map(|()| health(&panel, 0).try_to_check()), [true, false]);
-        panel.note(panel.named(first).expect("named"), |health| std::mem::take(&mut health.silence));
+        panel.heard(panel.named(first).expect("named"), |health| &mut health.silence);
         assert_eq!([(); 2].map(|()| health(&panel, 0).try_to_check()), [true, true]);
+    }
+
+    #[test]
+    fn a_facilitator_that_is_being_tried_is_asked_where_nobody_else_is_left() {
+        let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
+        let panel = Panel::new(vec![client(first), client(second)]);
+        let over = Fault { times: 1, until: Some(Instant::now()), ..Fault::default() };
+        panel.lost(panel.named(first).expect("named"), &"timed out", Instant::now());
+        health(&panel, 1).lost = over;
+        assert_eq!([chosen(&panel), chosen(&panel)], [second, second]);
+        assert!(panel.is_open());
+        panel.lost(panel.named(second).expect("named"), &"timed out", Instant::now());
+        assert_eq!((chosen(&panel), panel.is_open()), (first, false));
+    }
+
+    #[test]
+    fn a_facilitator_that_failed_is_not_well_until_it_answers_however_long_that_takes() {
+        let panel = Panel::new(vec![client("http://127.0.0.1:1")]);
+        let only = panel.clients().next().expect("one");
+        assert!(panel.is_well());
+        panel.absent(only, &"cannot connect", Instant::now());
+        assert!(panel.is_open() && !panel.is_well());
+        panel.present(only);
+        assert!(panel.is_well());
+        health(&panel, 0).lost = Fault { times: 1, until: Some(Instant::now()), ..Fault::default() };
+        assert!(panel.is_open() && !panel.is_well());
+        panel.answered(only);
+        assert!(panel.is_well());
+    }
+
+    #[test]
+    fn a_facilitator_whose_payments_are_answered_is_well_whatever_else_it_does_not_say() {
+        let panel = Panel::new(vec![client("http://127.0.0.1:1")]);
+        let only = panel.clients().next().expect("one");
+        panel.answered(only);
+        panel.absent(only, &"HTTP 404", Instant::now());
+        assert!(panel.is_well());
     }
 
     #[test]
@@ -296,9 +327,9 @@ mod tests {
         let only = panel.clients().next().expect("one");
         panel.lied(only, Instant::now());
         panel.answered(only);
-        assert!(!panel.is_up());
+        assert!(!panel.is_open() && !panel.is_well());
         panel.proved(only);
-        assert!(panel.is_up());
+        assert!(panel.is_open() && panel.is_well());
     }
 
     #[test]

@@ -132,6 +132,7 @@ impl Buyer {
     /// Sends a payment until the seller has decided about it.
     async fn send(&self, kept: &Kept) -> Result<Done, Failure> {
         let (sent, until) = (kept.header()?, Instant::now() + Duration::from_secs(self.args.wait));
+        let mut told = None;
         loop {
             let answer = self.shop.ask(Some(&sent)).await.map_err(|error| {
                 Failure::unknown(format!(
@@ -140,7 +141,17 @@ impl Buyer {
                     self.shop.url
                 ))
             })?;
-            if answer.status < 400 || self.receipt(&answer, kept).is_some() {
+            let receipt = self.receipt(&answer, kept);
+            if let (300..400, None, true, Some(to)) =
+                (answer.status, &receipt, answer.is_uncharged(), answer.location())
+            {
+                return Err(Failure::unknown(format!(
+                    "{} answered {}, to {to}, and charges nothing for it: buy that address instead; the payment {} is \
+                     good until it expires",
+                    self.shop.url, answer.status, kept.nonce
+                )));
+            }
+            if answer.status < 400 || receipt.is_some() {
                 return Ok(Done::Served(answer));
             }
             // Being served at this moment, or waiting for its block.
@@ -150,7 +161,11 @@ impl Buyer {
             if !waits || Instant::now() + pause > until {
                 return Ok(Done::Refused(answer));
             }
-            eprintln!("obol: {}; asking again", answer.reason());
+            let why = answer.why();
+            if told.as_ref() != Some(&why) {
+                eprintln!("obol: {why}; asking again for {} s", (until - Instant::now()).as_secs());
+                told = Some(why);
+            }
             tokio::time::sleep(pause).await;
         }
     }
@@ -238,7 +253,7 @@ impl Buyer {
              command again to send it again",
             self.shop.url,
             answer.status,
-            answer.reason(),
+            answer.why(),
             kept.nonce
         ))
     }

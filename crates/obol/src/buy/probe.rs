@@ -48,14 +48,20 @@ pub(super) async fn run(args: ProbeArgs) -> Result<(), Failure> {
     let shop = Shop::new(&args.request)?;
     let sale = match ask(&shop, &registry).await? {
         Probed::Sold(sale) => sale,
-        Probed::Otherwise { status, .. } => {
+        Probed::Otherwise { status, reason } => {
             match args.output {
                 Output::Json => output::print_json(&ProbeView { status, ways: Vec::new(), refused: None }),
-                Output::Table => {
+                Output::Table if status < 400 => {
                     output::print(&format!("{} answers {status} without a payment.\n", shop.url));
                 }
+                Output::Table => {}
             }
-            return Ok(());
+            let answers = || format!("{} answers {status} ({reason}), and asks no payment", shop.url);
+            return match status {
+                ..400 => Ok(()),
+                400..500 => Err(Failure::failed(answers())),
+                500.. => Err(Failure::unavailable(answers())),
+            };
         }
     };
     let (ways, unknown) = ways(&sale, &registry);

@@ -36,6 +36,30 @@ const LONGEST: usize = 256 * 1024 * 1024;
 /// Characters of a seller's words that are shown.
 const WORDS: usize = 200;
 
+/// Why there is no answer: what lies at the bottom of it.
+#[derive(Debug)]
+pub(super) struct Unanswered(String);
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl From<&reqwest::Error> for Unanswered {
+    fn from(error: &reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self("no answer in time".to_owned());
+        }
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let what = if error.is_connect() { "cannot connect: " } else { "" };
+        Self(format!("{what}{cause}"))
+    }
+}
+
 impl Answer {
     pub(super) fn header(&self, name: &str) -> Option<&HeaderValue> {
         self.headers.get(name)
@@ -56,12 +80,27 @@ impl Answer {
         client && retriable != Some(true)
     }
 
-    /// Why it is refused, as far as the seller says. It may say anything: a terminal must not obey it.
+    /// Why it is refused, in one word, as far as the seller says.
     pub(super) fn reason(&self) -> String {
-        let said = self.json();
-        let said = said.as_ref().and_then(|said| said.get("reason").or_else(|| said.get("error")));
-        let said = said.and_then(|said| said.as_str()).unwrap_or("no reason is given");
-        said.chars().take(WORDS).collect::<String>().escape_debug().to_string()
+        self.said("reason").or_else(|| self.said("error")).unwrap_or_else(|| "no reason is given".to_owned())
+    }
+
+    /// The same, with what stands behind it and what can be done.
+    pub(super) fn why(&self) -> String {
+        let more = ["detail", "hint"].into_iter().filter_map(|field| self.said(field));
+        more.fold(self.reason(), |all, more| format!("{all}: {more}"))
+    }
+
+    /// It may say anything: a terminal must not obey it.
+    fn said(&self, field: &str) -> Option<String> {
+        let said = self.json()?;
+        let said = said.get(field)?.as_str().filter(|said| !said.is_empty())?;
+        Some(said.chars().take(WORDS).collect::<String>().escape_debug().to_string())
+    }
+
+    /// Whether the seller says that it charges nothing for this.
+    pub(super) fn is_uncharged(&self) -> bool {
+        self.header("x-payment-settled").is_some_and(|settled| settled == "false")
     }
 
     pub(super) fn location(&self) -> Option<String> {
@@ -103,7 +142,7 @@ impl Shop {
     }
 
     /// Sends it, with a payment or without. Fails when not even the head of an answer comes.
-    pub(super) async fn ask(&self, payment: Option<&PaymentHeader>) -> Result<Answer, reqwest::Error> {
+    pub(super) async fn ask(&self, payment: Option<&PaymentHeader>) -> Result<Answer, Unanswered> {
         let mut request =
             self.http.request(self.method.clone(), self.url.clone()).headers(self.headers.clone());
         if !self.body.is_empty() {
@@ -112,7 +151,7 @@ impl Shop {
         if let Some(payment) = payment {
             request = request.header(payment.name, &payment.value);
         }
-        let mut response = request.send().await?;
+        let mut response = request.send().await.map_err(|error| Unanswered::from(&error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut answer = Answer { status, headers, body: Vec::new(), broken: None };
         loop {
@@ -120,7 +159,7 @@ impl Shop {
                 Ok(None) => return Ok(answer),
                 Ok(Some(piece)) if answer.body.len() + piece.len() <= LONGEST => answer.body.extend(piece),
                 Ok(Some(_)) => answer.broken = Some(format!("it is longer than {LONGEST} bytes")),
-                Err(error) => answer.broken = Some(error.to_string()),
+                Err(error) => answer.broken = Some(Unanswered::from(&error).to_string()),
             }
             if answer.broken.is_some() {
                 return Ok(answer);

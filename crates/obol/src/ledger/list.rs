@@ -109,7 +109,9 @@ fn table(records: &[PaymentRecord], registry: &Registry) -> Table {
             key.payer.to_checksum(None),
             record.state().to_string(),
             record.delivery.to_string(),
-            record.inclusion.map_or_else(|| "-".to_owned(), |at| at.tx.to_string()),
+            PaymentView::new(record, registry)
+                .transaction
+                .map_or_else(|| "-".to_owned(), |tx| tx.to_string()),
         ]);
     }
     table

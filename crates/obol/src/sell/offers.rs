@@ -112,8 +112,13 @@ pub(super) enum Write<'a> {
 }
 
 /// Writes a file whole or not at all. One that is replaced keeps its owner and mode: the verifier has
-/// to be able to read it.
+/// to be able to read it. A link stays one: what it leads to is replaced.
 pub(super) fn write(path: &Path, text: &str, how: Write<'_>) -> Result<(), Failure> {
+    let followed = match how {
+        Write::New | Write::Beside(_) => None,
+        Write::Over => fs::canonicalize(path).ok(),
+    };
+    let path = followed.as_deref().unwrap_or(path);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let like = match how {
         Write::New => None,

@@ -43,14 +43,14 @@ pub(super) fn run(args: &PricingArgs) -> Result<(), Failure> {
     };
     if values.is_empty() {
         let pricing = Pricing::parse(&text, file, &registry, &limits);
-        return show(&pricing, &registry, args.output);
+        return show::as_written(&show(&pricing, &registry, args.output));
     }
     for (field, value) in values {
         text = set_pricing(&text, file, (field, value), (&registry, &limits))
             .map_err(|error| Failure::config(format!("--{field}: {error}; nothing was written")))?;
     }
     write(file, &text, how)?;
-    show(&Pricing::parse(&text, file, &registry, &limits), &registry, args.output)?;
+    show(&Pricing::parse(&text, file, &registry, &limits), &registry, args.output);
     told(file, args.output);
     Ok(())
 }
@@ -70,7 +70,8 @@ fn told(file: &Path, output: Output) {
     }
 }
 
-fn show(pricing: &Pricing, registry: &Registry, output: Output) -> Result<(), Failure> {
+/// Gives what is wrong.
+fn show(pricing: &Pricing, registry: &Registry, output: Output) -> Vec<String> {
     let (_, conflicts) = Routes::compile(pricing.routes.iter().map(|route| Arc::clone(&route.offer)));
     let faults = pricing.faults.iter().map(ToString::to_string);
     let wrong: Vec<_> = faults.chain(conflicts.iter().map(ToString::to_string)).collect();
@@ -82,7 +83,7 @@ fn show(pricing: &Pricing, registry: &Registry, output: Output) -> Result<(), Fa
                 wallet: pricing.wallet.as_deref(),
                 chain_name: pricing.chain.as_deref(),
                 routes: routes.collect(),
-                faults: wrong,
+                faults: wrong.clone(),
                 notes,
             });
         }
@@ -112,5 +113,5 @@ fn show(pricing: &Pricing, registry: &Registry, output: Output) -> Result<(), Fa
             show::also("Read and not used", &notes);
         }
     }
-    Ok(())
+    wrong
 }

@@ -25,7 +25,7 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
     match output {
         Output::Json => {
             let listed = offers.found.iter().map(|found| OfferView::new(found, &offers.registry));
-            output::print_json(&OffersView { offers: listed.collect(), faults: wrong, notes });
+            output::print_json(&OffersView { offers: listed.collect(), faults: wrong.clone(), notes });
         }
         Output::Table => {
             let mut table = Table::new(["OFFER", "STATE", "PRICE", "SOLD AT", "UPSTREAM", "FILE"]);
@@ -45,7 +45,16 @@ pub(super) fn list(folder: &FolderArgs, output: Output) -> Result<(), Failure> {
             also("Read and not used", &notes);
         }
     }
-    Ok(())
+    as_written(&wrong)
+}
+
+/// What is wrong has been shown; a program reads the exit code.
+pub(super) fn as_written(wrong: &[String]) -> Result<(), Failure> {
+    match wrong.len() {
+        0 => Ok(()),
+        1 => Err(Failure::differs("1 thing is not sold as it is written")),
+        many => Err(Failure::differs(format!("{many} things are not sold as they are written"))),
+    }
 }
 
 /// Sentences below a table.

@@ -103,7 +103,7 @@ fn sells(desk: &mut Desk, demo: &Demo) -> Result<()> {
         desk.file(&format!("offers/{name}.yaml"), &OFFER.replace("NAME", name))?;
     }
     desk.file("offers/wrong.yaml", "kind: Nothing\n")?;
-    let listed = desk.prints("sell list", "--offers offers", 0)?;
+    let listed = desk.prints("sell list", "--offers offers", 3)?;
     assert_eq!(listed["faults"].as_array().map(Vec::len), Some(2), "{listed}");
     let second = desk.prints("sell status", "two --offers offers", 0)?;
     ensure!(second["conflict"].is_string() && second["last_settlement"].is_null(), "{second}");

@@ -45,6 +45,15 @@ impl Desk {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// Standard output of a command that finds things that are not sold as they are written.
+    pub(crate) fn finds(&self, things: usize, args: &[&str]) -> Result<String> {
+        let output = self.run(args)?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        let says = format!("obol: {things} thing");
+        ensure!(output.status.code() == Some(3) && error.starts_with(&says), "{args:?}: {error}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     pub(crate) fn refused(&self, args: &[&str], says: &str) -> Result<()> {
         let output = self.run(args)?;
         let error = String::from_utf8_lossy(&output.stderr);

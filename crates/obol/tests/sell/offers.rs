@@ -144,7 +144,7 @@ fn a_fault_in_one_file_is_told_and_keeps_nobody_from_changing_another() -> Resul
         desk.0.path().join("offers/bad.yaml"),
         "kind: ServiceOffer\napiVersion: obol.org/v1alpha1\nspce: {}\n",
     )?;
-    let table = desk.done(&["list"])?;
+    let table = desk.finds(3, &["list"])?;
     ensure!(table.contains("default/hello  selling  0.01 USDC on base-sepolia"), "{table}");
     ensure!(table.contains("\nNot sold as written:\n"), "{table}");
     ensure!(table.contains("  offers/bad.yaml:3: spce: unknown field; did you mean spec?\n"), "{table}");

@@ -45,6 +45,19 @@ fn a_file_is_made_with_a_wallet_and_a_chain_and_changed_line_by_line() -> Result
 }
 
 #[test]
+fn a_link_stays_one_and_what_it_leads_to_is_changed() -> Result<()> {
+    let desk = Desk::new()?;
+    fs::create_dir(desk.path().join("config"))?;
+    fs::write(desk.path().join("config/real.yaml"), "chain: base\nroutes: []\n")?;
+    std::os::unix::fs::symlink("config/real.yaml", desk.path().join("pricing.yaml"))?;
+    desk.done(&with(&["--chain", "polygon"]))?;
+    assert_eq!(fs::read_link(desk.path().join("pricing.yaml"))?, std::path::Path::new("config/real.yaml"));
+    let changed = fs::read_to_string(desk.path().join("config/real.yaml"))?;
+    assert_eq!(changed, "chain: \"polygon\"\nroutes: []\n");
+    Ok(())
+}
+
+#[test]
 fn what_would_be_wrong_is_not_written() -> Result<()> {
     let desk = Desk::new()?;
     let file = desk.path().join("pricing.yaml");
@@ -85,7 +98,7 @@ fn the_file_is_shown_with_what_is_in_force_and_what_is_wrong() -> Result<()> {
          /A/*, price: 1}}\n"
     );
     fs::write(desk.path().join("pricing.yaml"), text)?;
-    let table = desk.done(&FILE)?;
+    let table = desk.finds(2, &FILE)?;
     for shown in [
         &format!("wallet  {PAY_TO}\nchain   base-sepolia\n"),
         &format!("/a/*     0.01 USDC on base-sepolia  {PAY_TO}  http://127.0.0.1:9"),
@@ -95,7 +108,7 @@ fn the_file_is_shown_with_what_is_in_force_and_what_is_wrong() -> Result<()> {
     ] {
         ensure!(table.contains(shown), "{shown}: {table}");
     }
-    let json: Value = serde_json::from_str(&desk.done(&with(&["--output", "json"]))?)?;
+    let json: Value = serde_json::from_str(&desk.finds(2, &with(&["--output", "json"]))?)?;
     assert_eq!((&json["wallet"], &json["chain_name"]), (&PAY_TO.into(), &"base-sepolia".into()));
     assert_eq!(json["routes"][0]["accepts"][0]["pay_to"], PAY_TO);
     assert_eq!(

@@ -101,9 +101,7 @@ async fn static_routes_are_sold_beside_offers_and_their_faults_told() -> Result<
     for line in ["shop/one ", "pricing/exact-", "pricing/models-info-", "default/hello "] {
         ensure!(earned.contains(line), "{line}: {earned}");
     }
-    let listed = stand
-        .obol(&["sell", "list", "--offers", "offers", "--pricing", "pricing.yaml", "--output", "json"])
-        .await?;
+    let listed = stand.desk.finds(2, &["list", "--pricing", "pricing.yaml", "--output", "json"])?;
     ensure!(!listed.contains("hush"), "{listed}");
     let listed: Value = serde_json::from_str(&listed)?;
     assert_eq!(listed["offers"].as_array().map(Vec::len), Some(6), "{listed}");
@@ -115,7 +113,7 @@ async fn static_routes_are_sold_beside_offers_and_their_faults_told() -> Result<
         (listed["faults"].as_array().map(Vec::len), listed["notes"].as_array().map(Vec::len)),
         (Some(2), Some(2))
     );
-    let table = stand.obol(&["sell", "list", "--offers", "offers", "--pricing", "pricing.yaml"]).await?;
+    let table = stand.desk.finds(2, &["list", "--pricing", "pricing.yaml"])?;
     ensure!(table.contains("/exact/one alone") && table.contains("--verify-only"), "{table}");
     Ok(())
 }
