@@ -356,3 +356,62 @@ async fn who_has_lost_the_lease_believes_no_refusal() -> Result<()> {
     second.stop().await?;
     remote.close().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_bad_hour_nothing_is_open_and_the_ledger_tells_what_the_chain_does() -> Result<()> {
+    let chain = chain().await?;
+    let rpc = FaultyRpc::start(chain.url()).await?;
+    let hasty = |options: &mut ShopOptions| {
+        options.rpc = Some(rpc.url().to_owned());
+        options.seller.finality = Finality::Depth(12);
+        options.seller.timing.settle_budget = Duration::from_secs(2);
+    };
+    let mut remote = RemoteShop::open_on(chain, Manner::Honest, hasty).await?;
+    remote.shop.chain.mine(13).await?;
+    let hour = [
+        Manner::Honest,
+        Manner::SettlesAndFails(StatusCode::BAD_GATEWAY),
+        Manner::refuses("insufficient_funds"),
+        Manner::Hangs,
+        Manner::SettlesAndHangs,
+        Manner::html(),
+        Manner::refuses("nonce_already_used"),
+        Manner::claims(LIE),
+    ];
+    for (round, manner) in hour.into_iter().enumerate() {
+        remote.meddler.behave(manner);
+        if round % 3 == 1 {
+            rpc.set_rules([Rule::of(Fault::Status(503)).on(["eth_getTransactionReceipt", "eth_getLogs"])]);
+        }
+        let sales = (0..6).map(|number| {
+            let (customer, target) = (remote.customer(number), format!("{AT}/{round}-{number}"));
+            async move { customer.buy(&target).await }
+        });
+        try_join_all(sales).await?;
+        rpc.heal();
+        if round % 4 == 2 {
+            remote.shop.chain.reorg(2).await?;
+        }
+        if round % 2 == 0 {
+            let sees = |options: &mut ShopOptions| {
+                hasty(options);
+                others(options).sees = round != 4;
+            };
+            remote = remote.reopen_as(sees).await?;
+        }
+        if round % 4 == 0 {
+            remote.trust_everybody()?;
+        }
+    }
+    remote.meddler.behave(Manner::Honest);
+    let remote = remote.reopen_as(hasty).await?;
+    remote.outlive().await?;
+    until("nothing is open", async || {
+        remote.shop.chain.mine(1).await?;
+        let ended = |state| matches!(state, State::Settled | State::Failed | State::Released);
+        Ok(remote.shop.payments().await?.iter().all(|record| ended(record.state())).then_some(()))
+    })
+    .await?;
+    assert!(!remote.transfers().await?.is_empty());
+    remote.close().await
+}

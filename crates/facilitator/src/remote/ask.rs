@@ -112,7 +112,7 @@ impl Asker {
             answer = client.settle(&body, chain, payer) => answer,
             () = self.is_settled_meanwhile(&record) => return Ok(After::Ended),
         };
-        if !matches!(answer, Err(_)) {
+        if answer.is_ok() {
             self.panel.answered(client);
         }
         match answer {
