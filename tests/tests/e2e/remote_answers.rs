@@ -9,7 +9,8 @@ use obol_facilitator_client::{AskError, Client, Url};
 use obol_tests::{Upstream, reply};
 use std::{sync::Arc, time::Duration};
 
-const SETTLED: &str = r#"{"success":true,
+/// Good for both questions.
+const SETTLED: &str = r#"{"isValid":true,"success":true,
     "transaction":"0x7777777777777777777777777777777777777777777777777777777777777777","network":"eip155:84532"}"#;
 
 fn client(of: &Upstream, token: Option<&str>) -> Result<Client> {
@@ -54,12 +55,16 @@ async fn an_answer_of_more_than_64_kib_is_none() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_failure_with_a_settlement_in_it_is_no_answer() -> Result<()> {
+async fn a_failure_with_a_good_answer_in_it_is_none() -> Result<()> {
     let broken = Upstream::answering(StatusCode::INTERNAL_SERVER_ERROR, SETTLED).await?;
     let settled = client(&broken, None)?.settle(&question(), CHAIN, Address::ZERO).await;
     assert_eq!(settled, Err(AskError::Status(500)));
-    let well = Upstream::answering(StatusCode::OK, SETTLED).await?;
-    client(&well, None)?.settle(&question(), CHAIN, Address::ZERO).await.context("the same, with 200")?;
+    let checked = client(&broken, None)?.verify(&question(), Address::ZERO).await;
+    assert_eq!(checked, Err(AskError::Status(500)));
+    let healthy = Upstream::answering(StatusCode::OK, SETTLED).await?;
+    let well = client(&healthy, None)?;
+    well.settle(&question(), CHAIN, Address::ZERO).await.context("the same, with 200")?;
+    well.verify(&question(), Address::ZERO).await.context("the same, with 200")?;
     Ok(())
 }
 
