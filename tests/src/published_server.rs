@@ -39,8 +39,13 @@ impl PublishedServer {
 
     /// The published facilitator, on a chain whose settler it uses.
     pub async fn facilitator(packages: &Installed, chain: &Devchain) -> Result<Self> {
+        Self::facilitator_through(packages, chain, chain.url()).await
+    }
+
+    /// As [`Self::facilitator`], by way of another endpoint of the chain.
+    pub async fn facilitator_through(packages: &Installed, chain: &Devchain, endpoint: &str) -> Result<Self> {
         let mut node = client_script(packages, "settle-v2")?;
-        node.arg(chain.url()).arg(chain.settler().key.to_string());
+        node.arg(endpoint).arg(chain.settler().key.to_string());
         Self::start(node).await
     }
 

@@ -4,7 +4,7 @@ use crate::{
 };
 use alloy_primitives::B256;
 use anyhow::Result;
-use obol_core::{Offer, WireVersion};
+use obol_core::{Amount, Charge, Exposure, Offer, WireVersion};
 use obol_devchain::{Devchain, Mining, Options};
 use std::time::Duration;
 
@@ -22,26 +22,42 @@ pub const AT: &str = "/services/paid";
 impl RemoteShop {
     /// `sees` is whether the shop has an endpoint of the chain.
     pub async fn open(sees: bool, manner: Manner) -> Result<Self> {
-        let (chain, facilitator, meddler) = set(manner).await?;
-        let urls = vec![meddler.url()];
-        Self::begin(chain, facilitator, meddler, Others { urls, sees }).await
+        Self::open_as(manner, |options| others(options).sees = sees).await
+    }
+
+    /// Set up as `shape` makes it; without others it settles by itself.
+    pub async fn open_as(manner: Manner, shape: impl FnOnce(&mut ShopOptions)) -> Result<Self> {
+        Self::open_on(chain().await?, manner, shape).await
+    }
+
+    /// As [`Self::open_as`], on a chain that runs already.
+    pub async fn open_on(
+        chain: Devchain,
+        manner: Manner,
+        shape: impl FnOnce(&mut ShopOptions),
+    ) -> Result<Self> {
+        let (facilitator, meddler) = set(&chain, manner).await?;
+        let mut options = options(vec![meddler.url()]);
+        shape(&mut options);
+        Self::begin(chain, facilitator, meddler, options).await
     }
 
     /// With a second facilitator, which is honest and less preferred.
     pub async fn open_with_second(manner: Manner) -> Result<(Self, Meddler)> {
-        let (chain, facilitator, meddler) = set(manner).await?;
+        let chain = chain().await?;
+        let (facilitator, meddler) = set(&chain, manner).await?;
         let second = Meddler::start(facilitator.address, Manner::Honest).await?;
-        let urls = vec![meddler.url(), second.url()];
-        Ok((Self::begin(chain, facilitator, meddler, Others { urls, sees: true }).await?, second))
+        let options = options(vec![meddler.url(), second.url()]);
+        Ok((Self::begin(chain, facilitator, meddler, options).await?, second))
     }
 
     async fn begin(
         chain: Devchain,
         facilitator: FacilitatorServer,
         meddler: Meddler,
-        others: Others,
+        options: ShopOptions,
     ) -> Result<Self> {
-        let shop = Shop::open_on(chain, options(others)).await?;
+        let shop = Shop::open_on(chain, options).await?;
         let upstream = Upstream::hello().await?;
         shop.sell(AT, &upstream)?;
         Ok(Self { shop, meddler, facilitator, upstream })
@@ -49,10 +65,31 @@ impl RemoteShop {
 
     /// Restarts the shop, with or without an endpoint.
     pub async fn reopen(self, sees: bool) -> Result<Self> {
+        self.reopen_as(|options| others(options).sees = sees).await
+    }
+
+    /// Restarts the shop, set up as `shape` makes it.
+    pub async fn reopen_as(self, shape: impl FnOnce(&mut ShopOptions)) -> Result<Self> {
         let Self { shop, meddler, facilitator, upstream } = self;
-        let shop = shop.reopen(options(Others { urls: vec![meddler.url()], sees })).await?;
+        let mut options = options(vec![meddler.url()]);
+        shape(&mut options);
+        let shop = shop.reopen(options).await?;
         shop.sell(AT, &upstream)?;
         Ok(Self { shop, meddler, facilitator, upstream })
+    }
+
+    /// Restarts the shop with another facilitator, and returns the one that it had.
+    pub async fn reopen_with_another(mut self, manner: Manner) -> Result<(Self, Meddler)> {
+        let another = Meddler::start(self.facilitator.address, manner).await?;
+        let before = std::mem::replace(&mut self.meddler, another);
+        Ok((self.reopen(true).await?, before))
+    }
+
+    /// Lets the chain's time pass beyond the validity of every payment so far.
+    pub async fn outlive(&self) -> Result<()> {
+        self.shop.chain.increase_time(Duration::from_secs(700)).await?;
+        self.shop.chain.mine(4).await?;
+        Ok(())
     }
 
     pub fn customer(&self, buyer: usize) -> Customer {
@@ -61,12 +98,19 @@ impl RemoteShop {
 
     /// As this shop has them.
     pub fn options(&self) -> ShopOptions {
-        options(Others { urls: vec![self.meddler.url()], sees: true })
+        options(vec![self.meddler.url()])
     }
 
     /// What it sells.
     pub fn offer(&self) -> Offer {
         self.shop.offer(AT, &self.upstream)
+    }
+
+    /// What it sells is delivered before it is settled, from now on.
+    pub fn trust_everybody(&self) -> Result<()> {
+        let much = Amount::from(1_000_000);
+        let charge = Charge::Optimistic(Exposure { per_payer: much, per_offer: much });
+        self.shop.publish(&[Offer { charge, ..self.offer() }])
     }
 
     /// How often the service was asked.
@@ -95,16 +139,24 @@ impl RemoteShop {
     }
 }
 
-async fn set(manner: Manner) -> Result<(Devchain, FacilitatorServer, Meddler)> {
-    let chain = Devchain::start(Options { mining: Mining::Automine, ..Options::default() }).await?;
-    let facilitator = FacilitatorServer::start(&chain, CounterOptions::default()).await?;
-    let meddler = Meddler::start(facilitator.address, manner).await?;
-    Ok((chain, facilitator, meddler))
+/// The facilitators in these options, which are those of a [`RemoteShop`].
+pub fn others(options: &mut ShopOptions) -> &mut Others {
+    options.others.as_mut().expect("a remote shop has others")
 }
 
-/// Waits for some seconds at most, so that a facilitator that hangs is found out soon.
-fn options(others: Others) -> ShopOptions {
+async fn chain() -> Result<Devchain> {
+    Ok(Devchain::start(Options { mining: Mining::Automine, ..Options::default() }).await?)
+}
+
+async fn set(chain: &Devchain, manner: Manner) -> Result<(FacilitatorServer, Meddler)> {
+    let facilitator = FacilitatorServer::start(chain, CounterOptions::default()).await?;
+    let meddler = Meddler::start(facilitator.address, manner).await?;
+    Ok((facilitator, meddler))
+}
+
+/// Sees, and waits for some seconds at most, so that a facilitator that hangs is found out soon.
+fn options(urls: Vec<String>) -> ShopOptions {
     let mut seller = SellerOptions::default();
     seller.timing.settle_budget = Duration::from_secs(4);
-    ShopOptions { seller, others: Some(others), ..ShopOptions::default() }
+    ShopOptions { seller, others: Some(Others { urls, sees: true }), ..ShopOptions::default() }
 }

@@ -9,7 +9,6 @@ use obol_devchain::CHAIN;
 use obol_facilitator::{Difference, SettlerState, audit, reconcile};
 use obol_ledger::{Delivery, State};
 use obol_tests::{AT, Customer, Manner, RemoteShop, Stranger, chain_of, fetch, get, paid, until};
-use std::time::Duration;
 
 /// Nothing is earned, and nothing was delivered.
 async fn assert_nothing_came_of_it(remote: &RemoteShop) -> Result<()> {
@@ -21,13 +20,6 @@ async fn assert_nothing_came_of_it(remote: &RemoteShop) -> Result<()> {
     Ok(())
 }
 
-/// Lets the chain's time pass beyond the payment's validity.
-async fn outlive(remote: &RemoteShop) -> Result<()> {
-    remote.shop.chain.increase_time(Duration::from_secs(700)).await?;
-    remote.shop.chain.mine(4).await?;
-    Ok(())
-}
-
 async fn does_not_pass(manner: Manner) -> Result<()> {
     let remote = RemoteShop::open(true, manner.clone()).await?;
     let (_, header) = remote.customer(0).payment(AT).await?;
@@ -35,7 +27,7 @@ async fn does_not_pass(manner: Manner) -> Result<()> {
     answered.expect_refusal(Reason::SettlementPending).with_context(|| format!("{manner:?}"))?;
     assert_nothing_came_of_it(&remote).await?;
     // Final time ends it, and nobody else's word.
-    outlive(&remote).await?;
+    remote.outlive().await?;
     remote.shop.until_payment(|record| record.state() == State::Failed).await?;
     assert_nothing_came_of_it(&remote).await?;
     remote.close().await
@@ -88,7 +80,7 @@ async fn a_transaction_that_pays_somebody_else_is_not_believed_and_the_facilitat
     let refused = fetch(remote.shop.address, paid(get(AT), &header)).await?;
     refused.expect_refusal(Reason::FacilitatorUnavailable)?;
     assert_eq!(remote.shop.payments().await?.len(), 1);
-    outlive(&remote).await?;
+    remote.outlive().await?;
     remote.shop.until_payment(|record| record.state() == State::Failed).await?;
     remote.close().await
 }
@@ -108,7 +100,7 @@ async fn a_lie_that_nobody_could_check_comes_out_when_somebody_can() -> Result<(
     let (ledger, rpc) = (&remote.shop.ledger, remote.shop.chain.rpc());
     let found = audit(ledger, rpc, CHAIN, &mut |_, _| {}).await?;
     assert!(matches!(found.differences[..], [Difference::NotOnChain(_)]), "{found:?}");
-    outlive(&remote).await?;
+    remote.outlive().await?;
     reconcile(ledger, rpc, &chain_of(Finality::Finalized), &found).await?;
     remote.shop.until_payment(|record| record.state() == State::Failed).await?;
     assert!(remote.shop.ledger.earnings().await?.is_empty());

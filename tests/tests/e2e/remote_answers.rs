@@ -1,0 +1,83 @@
+//! What the client of facilitators takes for an answer, and whom it tells its token, at the socket.
+
+use alloy_primitives::{Address, Bytes};
+use anyhow::{Context, Result};
+use hyper::StatusCode;
+use obol_core::Registry;
+use obol_devchain::CHAIN;
+use obol_facilitator_client::{AskError, Client, Url};
+use obol_tests::{Upstream, reply};
+use std::{sync::Arc, time::Duration};
+
+/// Good for both questions.
+const SETTLED: &str = r#"{"isValid":true,"success":true,
+    "transaction":"0x7777777777777777777777777777777777777777777777777777777777777777","network":"eip155:84532"}"#;
+
+fn client(of: &Upstream, token: Option<&str>) -> Result<Client> {
+    let token = token.map(|token| token.to_owned().into());
+    let registry = Arc::new(Registry::built_in());
+    Ok(Client::new(Url::parse(of.base())?, token.as_ref(), registry, Duration::from_secs(5))?)
+}
+
+fn question() -> Bytes {
+    Bytes::from_static(b"{}")
+}
+
+#[tokio::test]
+async fn a_facilitator_that_points_elsewhere_is_not_followed() -> Result<()> {
+    let elsewhere = Upstream::answering(StatusCode::OK, SETTLED).await?;
+    let target = format!("{}/settle", elsewhere.base());
+    let facilitator = Upstream::start(move |_| {
+        let mut moved = reply(StatusCode::TEMPORARY_REDIRECT, "");
+        moved.headers_mut().insert("location", target.parse().expect("an address is a header's value"));
+        std::future::ready(moved)
+    })
+    .await?;
+    let client = client(&facilitator, Some("sesame"))?;
+    let settled = client.settle(&question(), CHAIN, Address::ZERO).await;
+    assert_eq!(settled, Err(AskError::Status(307)));
+    let checked = client.verify(&question(), Address::ZERO).await;
+    assert_eq!(checked, Err(AskError::Status(307)));
+    assert_eq!((facilitator.count(), elsewhere.count()), (2, 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_of_more_than_64_kib_is_none() -> Result<()> {
+    let long = Upstream::start(|_| {
+        let padding = " ".repeat(64 * 1024);
+        std::future::ready(reply(StatusCode::OK, format!("{SETTLED}{padding}")))
+    })
+    .await?;
+    let settled = client(&long, None)?.settle(&question(), CHAIN, Address::ZERO).await;
+    assert_eq!(settled, Err(AskError::TooLong));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failure_with_a_good_answer_in_it_is_none() -> Result<()> {
+    let broken = Upstream::answering(StatusCode::INTERNAL_SERVER_ERROR, SETTLED).await?;
+    let settled = client(&broken, None)?.settle(&question(), CHAIN, Address::ZERO).await;
+    assert_eq!(settled, Err(AskError::Status(500)));
+    let checked = client(&broken, None)?.verify(&question(), Address::ZERO).await;
+    assert_eq!(checked, Err(AskError::Status(500)));
+    let healthy = Upstream::answering(StatusCode::OK, SETTLED).await?;
+    let well = client(&healthy, None)?;
+    well.settle(&question(), CHAIN, Address::ZERO).await.context("the same, with 200")?;
+    well.verify(&question(), Address::ZERO).await.context("the same, with 200")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_goes_to_its_own_facilitator_alone() -> Result<()> {
+    let with = Upstream::answering(StatusCode::OK, SETTLED).await?;
+    let without = Upstream::answering(StatusCode::OK, SETTLED).await?;
+    for (of, token) in [(&with, Some("sesame")), (&without, None)] {
+        client(of, token)?.settle(&question(), CHAIN, Address::ZERO).await?;
+    }
+    let told =
+        |of: &Upstream| of.heard().iter().map(|heard| heard.header("authorization")).collect::<Vec<_>>();
+    assert_eq!(told(&with), [Some("Bearer sesame".to_owned())]);
+    assert_eq!(told(&without), [None]);
+    Ok(())
+}
