@@ -29,6 +29,7 @@ mod lease;
 mod lease_processes;
 mod proxies;
 mod remote_answers;
+mod remote_health;
 mod remote_hours;
 mod remote_lies;
 mod remote_sales;
