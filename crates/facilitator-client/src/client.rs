@@ -92,11 +92,7 @@ impl Client {
     pub async fn verify(&self, question: &Bytes, payer: Address) -> Result<CheckAnswer, AskError> {
         let (status, body) = self.post("/verify", question, CHECK).await?;
         sound(status)?;
-        let answer = CheckAnswer::read(&body, payer).map_err(|error| unread(status, error.to_string()))?;
-        match answer {
-            CheckAnswer::Good if !(200..300).contains(&status) => Err(AskError::Status(status)),
-            answer => Ok(answer),
-        }
+        CheckAnswer::read(&body, payer).map_err(|error| unread(status, error.to_string()))
     }
 
     /// Has the payment in `question` settled, on `chain`, for `payer`.

@@ -35,9 +35,7 @@ pub use evidence::MinedBatch;
 pub use held::Held;
 pub use hold::{Lost, Owing};
 pub use query::{Earning, Outcome, Payee};
-pub use record::{
-    BatchId, Event, Inclusion, NewPayment, Origin, PaymentId, PaymentRecord, Proof, UNKNOWN_BLOCK,
-};
+pub use record::{BatchId, Event, Inclusion, NewPayment, Origin, PaymentId, PaymentRecord, Proof};
 pub use reserve::Reservation;
 pub use schema::Place;
 pub use state::{Delivery, State};
