@@ -92,7 +92,11 @@ impl Client {
     pub async fn verify(&self, question: &Bytes, payer: Address) -> Result<CheckAnswer, AskError> {
         let (status, body) = self.post("/verify", question, CHECK).await?;
         sound(status)?;
-        CheckAnswer::read(&body, payer).map_err(|error| unread(status, error.to_string()))
+        let answer = CheckAnswer::read(&body, payer).map_err(|error| unread(status, error.to_string()))?;
+        match answer {
+            CheckAnswer::Good if !(200..300).contains(&status) => Err(AskError::Status(status)),
+            answer => Ok(answer),
+        }
     }
 
     /// Has the payment in `question` settled, on `chain`, for `payer`.

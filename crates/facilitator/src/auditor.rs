@@ -6,15 +6,6 @@ use obol_ledger::PaymentId;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// What is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// What was claimed. Who puts the questions looks at those.
-    Claims,
-    /// Questions, too: nobody puts them here.
-    ClaimsAndQuestions,
-}
-
 /// How often.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -26,9 +17,9 @@ const ENOUGH: u32 = 3;
 
 /// Looks until `stopped`. In a task of its own: there may be much to look at, and others wait for
 /// their settlements.
-pub(crate) async fn audit(sight: Sight, scope: Scope, mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn audit(sight: Sight, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow_and_update() {
-        if let Err(error) = look(&sight, scope).await {
+        if let Err(error) = look(&sight).await {
             tracing::debug!(chain = %sight.chain.id, %error, "claims cannot be checked at the moment");
         }
         tokio::select! {
@@ -42,7 +33,7 @@ pub(crate) async fn audit(sight: Sight, scope: Scope, mut stopped: watch::Receiv
     }
 }
 
-async fn look(sight: &Sight, scope: Scope) -> Result<(), TickError> {
+async fn look(sight: &Sight) -> Result<(), TickError> {
     let mut errors = 0;
     let mut after = PaymentId(0);
     loop {
@@ -52,15 +43,11 @@ async fn look(sight: &Sight, scope: Scope) -> Result<(), TickError> {
         for record in page {
             let resolved = sight.resolve(&record).await;
             if let Some(Resolved::Open) = unless_enough(&mut errors, resolved)? {
-                let head = sight.read_head().await?.number.to::<u64>();
                 tracing::error!(chain = %sight.chain.id, payment = record.id.0, claim = ?record.claim,
                     "a payment is said to be settled, and the chain does not show it");
-                sight.ledger.doubt(record.id, head).await?;
+                sight.ledger.doubt(record.id).await?;
             }
         }
-    }
-    if scope == Scope::Claims {
-        return Ok(());
     }
     for id in sight.ledger.open_questions(sight.chain.id).await? {
         if let Some(question) = sight.ledger.question(id).await? {

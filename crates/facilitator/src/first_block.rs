@@ -3,7 +3,7 @@
 use crate::sight::TickError;
 use obol_core::ChainId;
 use obol_evm::{BlockTag, Rpc, RpcError};
-use obol_ledger::{Ledger, Payee};
+use obol_ledger::{Ledger, Payee, Timestamp};
 
 /// Seconds by which this machine's clock may have been ahead of the chain's.
 const MARGIN: i64 = 3_600;
@@ -21,12 +21,13 @@ pub(crate) async fn first_block(
         return Ok(known);
     }
     let Some(taken) = ledger.first_unseen(chain).await? else { return Ok(known.or(Some(0))) };
-    let found = block_before(rpc, taken.seconds().saturating_sub(MARGIN)).await?;
+    let found = block_before(rpc, taken).await?;
     Ok(Some(known.map_or(found, |known| known.min(found))))
 }
 
-/// The last block of which it is certain that it is not later than this, in seconds since the Unix epoch.
-async fn block_before(rpc: &Rpc, seconds: i64) -> Result<u64, RpcError> {
+/// The last block of which it is certain that it is not later than this by this machine's clock.
+pub(crate) async fn block_before(rpc: &Rpc, time: Timestamp) -> Result<u64, RpcError> {
+    let seconds = time.seconds().saturating_sub(MARGIN);
     let (mut low, mut high) = (0, rpc.latest_block().await?.number.to::<u64>());
     while low < high {
         let middle = low + (high - low).div_ceil(2);

@@ -12,7 +12,7 @@ pub(crate) use panel::Panel;
 
 use crate::{
     SettlerState, Timing,
-    auditor::{Scope, audit},
+    auditor::audit,
     lead::{Lead, Led},
     sight::{Sight, TickError},
     watcher::Watcher,
@@ -22,9 +22,9 @@ use ask::{After, Asker};
 use obol_core::Chain;
 use obol_evm::Rpc;
 use obol_facilitator_client::{AskError, Client};
-use obol_ledger::{Ledger, PaymentId, Settler as Account};
+use obol_ledger::{Ledger, LedgerError, PaymentId, Settler as Account};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -77,7 +77,7 @@ const COMPANY: Duration = Duration::from_secs(30);
 const CALM: Duration = Duration::from_secs(60);
 
 /// How long it may not be seen before no payment is taken.
-const HICCUP: Duration = Duration::from_secs(1);
+const HICCUP: Duration = Duration::from_secs(3);
 
 /// Nobody signs here: the lease is only for one process to ask. Who sees the chain does not wait for who
 /// does not.
@@ -116,7 +116,7 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
     let account = Account { chain: setup.chain.id, account };
     if let Some(sight) = &sight {
         tokio::spawn(keep_watch(Watcher::new(sight.clone()), led, seeing, setup.stopped.clone()));
-        tokio::spawn(audit(sight.clone(), Scope::Claims, setup.stopped.clone()));
+        tokio::spawn(audit(sight.clone(), setup.stopped.clone()));
     }
     for client in setup.panel.clients() {
         let (panel, chain) = (Arc::clone(&setup.panel), Arc::clone(&setup.chain));
@@ -169,7 +169,7 @@ impl Remote {
     fn note(&mut self, ticked: Result<(), TickError>) {
         let next = match &ticked {
             Ok(()) if !*self.sees.borrow() => SettlerState::RpcDown,
-            Ok(()) if self.lead.lease().is_some() => SettlerState::Leading,
+            Ok(()) if *self.leads.borrow() => SettlerState::Leading,
             Ok(()) => SettlerState::Following,
             Err(TickError::Ledger(_)) => SettlerState::LedgerDown,
             Err(TickError::Rpc(_) | TickError::WrongChain { .. }) => SettlerState::RpcDown,
@@ -185,7 +185,7 @@ impl Remote {
     }
 
     async fn tick(&mut self) -> Result<(), TickError> {
-        let leads = self.lead.hold().await? != Led::ByAnother;
+        let leads = self.lead.hold().await? != Led::ByAnother && !self.is_outseen().await?;
         self.leads.send_if_modified(|known| std::mem::replace(known, leads) != leads);
         if !leads {
             return Ok(());
@@ -197,12 +197,25 @@ impl Remote {
         if Instant::now() >= self.survey_at {
             self.survey_at = Instant::now() + SURVEY;
             let open = ledger.open_questions(chain).await?;
-            self.waits.retain(|id, wait| matches!(wait, Wait::Answer { .. }) || open.contains(id));
+            let known: HashSet<_> = open.iter().copied().collect();
+            self.waits.retain(|id, wait| match wait {
+                Wait::Answer { .. } => true,
+                Wait::Until { when, .. } => *when > Instant::now() || known.contains(id),
+            });
             for id in open {
                 self.send(id, Turn::Again, |asker| asker.again(id));
             }
         }
         Ok(())
+    }
+
+    /// Whether another process asks, which sees the chain when this one does not.
+    async fn is_outseen(&self) -> Result<bool, LedgerError> {
+        if self.asker.sight.is_some() {
+            return Ok(false);
+        }
+        let seeing = Account { chain: self.asker.chain.id, account: SEEING };
+        Ok(self.asker.ledger.holder(seeing, self.asker.timing.lease).await?.is_some())
     }
 
     /// Puts a question whose time has come, when there is room.

@@ -11,7 +11,7 @@ mod watch_chain;
 
 use crate::{
     GasCeilings, Timing,
-    auditor::{Scope, audit},
+    auditor::audit,
     lead::{Lead, Led},
     sight::{Sight, TickError},
     watcher::Watcher,
@@ -186,7 +186,7 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
         low: false,
     };
     let chain = settler.chain.id;
-    tokio::spawn(audit(settler.watch.sight.clone(), Scope::ClaimsAndQuestions, setup.stopped.clone()));
+    tokio::spawn(audit(settler.watch.sight.clone(), setup.stopped.clone()));
     let running = tokio::spawn(settler.run(setup.wake, setup.stopped));
     tokio::spawn(async move {
         if let Err(error) = running.await {

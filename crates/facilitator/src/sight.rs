@@ -1,9 +1,9 @@
 //! What the chain shows about payments of the ledger, written down in it.
 
-use crate::{limits::REORGANISED, range::Range};
+use crate::{first_block::block_before, limits::REORGANISED, range::Range};
 use obol_core::{Chain, ChainId, Finality};
 use obol_evm::{AuthorizationEvent, AuthorizedTransfer, BlockTag, NonceState, Receipt, Rpc, RpcError};
-use obol_ledger::{Inclusion, Ledger, LedgerError, PaymentRecord};
+use obol_ledger::{Inclusion, Ledger, LedgerError, PaymentRecord, UNKNOWN_BLOCK};
 use std::sync::Arc;
 
 /// What stopped a look at the chain, or what follows from it. The next one begins afresh.
@@ -32,8 +32,10 @@ pub(crate) enum Resolved {
     Paid,
     /// It can never be paid; the ledger has it.
     Failed,
-    /// It may still be settled.
+    /// Its nonce is unused, and it may still be settled.
     Open,
+    /// Its nonce is used and by what is not shown or not final, or the endpoint does not tell.
+    Unclear,
 }
 
 /// What the token's events and the final clock say about an authorization.
@@ -46,6 +48,8 @@ enum Finding {
     Expired,
     /// It may still be settled.
     Usable,
+    /// It may have been settled.
+    Unclear,
 }
 
 impl Sight {
@@ -81,13 +85,14 @@ impl Sight {
             Err(TickError::Rpc(RpcError::Refused { message, .. })) => {
                 tracing::warn!(chain = %self.chain.id, payment = payment.id.0, message,
                     "the endpoint refuses to tell what became of a payment");
-                Finding::Usable
+                Finding::Unclear
             }
             finding => finding?,
         };
         let why = match finding {
             Finding::Paid => return Ok(Resolved::Paid),
             Finding::Usable => return Ok(Resolved::Open),
+            Finding::Unclear => return Ok(Resolved::Unclear),
             Finding::Cancelled => "the payer cancelled the authorization",
             Finding::SpentElsewhere => "the payer used the authorization's nonce for another transfer",
             Finding::Expired => "the authorization expired unused",
@@ -109,17 +114,17 @@ impl Sight {
         let last = last.map_or(0, |block| block.number.to::<u64>());
         match event {
             Some(AuthorizationEvent::Used { tx, block }) => {
-                let Some(receipt) = self.rpc.receipt(tx).await? else { return Ok(Finding::Usable) };
+                let Some(receipt) = self.rpc.receipt(tx).await? else { return Ok(Finding::Unclear) };
                 self.include_all(&receipt, "settled by another transaction").await?;
                 let paid = receipt.authorized_transfers().iter().any(|transfer| pays(transfer, payment));
                 Ok(match paid {
                     true => Finding::Paid,
                     false if block <= last => Finding::SpentElsewhere,
-                    false => Finding::Usable,
+                    false => Finding::Unclear,
                 })
             }
             Some(AuthorizationEvent::Canceled { block, .. }) if block <= last => Ok(Finding::Cancelled),
-            Some(AuthorizationEvent::Canceled { .. }) | None => Ok(Finding::Usable),
+            Some(AuthorizationEvent::Canceled { .. }) | None => Ok(Finding::Unclear),
         }
     }
 
@@ -130,7 +135,11 @@ impl Sight {
         head: u64,
     ) -> Result<Option<AuthorizationEvent>, TickError> {
         let key = &payment.key;
-        let first = payment.verified_block.saturating_sub(REORGANISED);
+        let first = match payment.verified_block {
+            // It was taken where nobody could look.
+            ..=UNKNOWN_BLOCK => block_before(&self.rpc, payment.created_at).await?,
+            block => block.saturating_sub(REORGANISED),
+        };
         let mut to = head;
         let mut range = Range::default();
         loop {

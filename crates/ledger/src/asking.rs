@@ -4,7 +4,7 @@
 //! whoever has seen the authorization may settle it, whatever it answers.
 
 use crate::{
-    Delivery, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
+    Delivery, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp, UNKNOWN_BLOCK,
     evidence::after_refusal,
     op::Op,
     sets::{claimed, due, sent},
@@ -187,15 +187,15 @@ impl Ledger {
             .await
     }
 
-    /// An endpoint, at this block, does not show what was claimed: it is to be asked for again, and from
-    /// now on to be seen.
-    pub async fn doubt(&self, id: PaymentId, block: u64) -> Result<(), LedgerError> {
+    /// An endpoint does not show what was claimed: it is to be asked for again, and from now on to be
+    /// seen, in whatever block it may be.
+    pub async fn doubt(&self, id: PaymentId) -> Result<(), LedgerError> {
         self.writer
             .write(Op::Claim, move |txn| {
                 let Some(record) = txn.payment(id)? else { return Ok(()) };
                 let why = "the chain does not show what the facilitator says";
                 let _moved_meanwhile = txn.follow::<Doubt>(record, why, |record| {
-                    record.verified_block = block.max(1);
+                    record.verified_block = record.verified_block.max(UNKNOWN_BLOCK);
                 })?;
                 Ok(())
             })

@@ -110,6 +110,27 @@ impl Ledger {
         self.writer.write(Op::Lease, move |txn| lease(txn, settler, holder, ttl)).await
     }
 
+    /// Who has the right now, if anybody. `ttl` is what leases last for.
+    pub async fn holder(&self, settler: Settler, ttl: Duration) -> Result<Option<String>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                let now = txn.now();
+                // As for whom the lease is refused.
+                txn.one(
+                    "SELECT holder FROM leases WHERE chain = ?1 AND settler = ?2 AND expires_at > ?3 \
+                     AND expires_at <= ?4",
+                    params![
+                        chain_code(settler.chain),
+                        settler.account.as_slice(),
+                        now.0,
+                        now.after(ttl.saturating_mul(2)).0
+                    ],
+                    |row| Ok(row.get(0)?),
+                )
+            })
+            .await
+    }
+
     /// Gives the right back at a clean stop, so that the next process need not wait.
     pub async fn end_lease(&self, lease: Lease) -> Result<(), LedgerError> {
         self.writer

@@ -35,7 +35,9 @@ pub use evidence::MinedBatch;
 pub use held::Held;
 pub use hold::{Lost, Owing};
 pub use query::{Earning, Outcome, Payee};
-pub use record::{BatchId, Event, Inclusion, NewPayment, Origin, PaymentId, PaymentRecord, Proof};
+pub use record::{
+    BatchId, Event, Inclusion, NewPayment, Origin, PaymentId, PaymentRecord, Proof, UNKNOWN_BLOCK,
+};
 pub use reserve::Reservation;
 pub use schema::Place;
 pub use state::{Delivery, State};

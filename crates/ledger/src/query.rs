@@ -158,13 +158,16 @@ impl Ledger {
             .await
     }
 
-    /// When the first payment of a chain came that was verified without an endpoint of it. Reads in
-    /// proportion to what the ledger holds.
+    /// When the first payment came to a payee of this chain of whom it is not known from which block on
+    /// they are paid: the first one was taken without an endpoint. Reads in proportion to what the ledger
+    /// holds.
     pub async fn first_unseen(&self, chain: ChainId) -> Result<Option<Timestamp>, LedgerError> {
         self.writer
             .write(Op::Read, move |txn| {
                 let first = txn.one(
-                    "SELECT min(created_at) FROM payments WHERE chain = ?1 AND verified_block = 0",
+                    "SELECT min(p.created_at) FROM payments p JOIN payees y \
+                     ON y.chain = p.chain AND y.asset = p.asset AND y.payee = p.payee \
+                     WHERE p.chain = ?1 AND y.since = 0",
                     [chain_code(chain)],
                     |row| Ok(row.get::<_, Option<i64>>(0)?),
                 )?;

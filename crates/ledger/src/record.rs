@@ -4,6 +4,9 @@ use crate::{Delivery, State, Timestamp};
 use alloy_primitives::{Address, B256, Bytes};
 use obol_core::{Amount, OfferId, PaymentKey, SettlementCall};
 
+/// Of a payment that has to be seen on the chain, and was taken where nobody could look.
+pub const UNKNOWN_BLOCK: u64 = 1;
+
 /// A payment's row, for as long as the ledger exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PaymentId(pub i64);
@@ -26,6 +29,7 @@ pub struct NewPayment {
     pub origin: Origin,
     /// The payer's balance of the asset, and the block at which balance and nonce were read.
     pub balance: Amount,
+    /// 0 where nobody could look.
     pub verified_block: u64,
     pub proof: Proof,
     /// What a facilitator is to be asked; none where a transaction of ours settles.
@@ -79,6 +83,8 @@ pub struct PaymentRecord {
     pub delivery: Delivery,
     pub origin: Origin,
     pub held_until: Timestamp,
+    /// Where its transfer may be at the earliest, and that it has to be seen there: 0 where nobody could
+    /// look, [`UNKNOWN_BLOCK`] where somebody has looked since.
     pub verified_block: u64,
     pub batch: Option<BatchId>,
     /// The largest batch it may travel in; 0 is any. Halved when a batch failed for gas.

@@ -351,7 +351,7 @@ impl Sale {
         let ledger = &self.shared.ledger;
         match ledger.outcome(id, until).await? {
             Outcome::Claimed(_) if self.shared.facilitator.sees(chain) => {
-                ledger.doubt(id, 0).await?;
+                ledger.doubt(id).await?;
                 self.shared.facilitator.wake(chain);
                 ledger.outcome(id, until).await
             }

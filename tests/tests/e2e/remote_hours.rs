@@ -38,6 +38,11 @@ fn deep(options: &mut ShopOptions) {
     options.seller.finality = Finality::Depth(25);
 }
 
+/// Seeing, by this endpoint.
+fn through(rpc: &FaultyRpc, remote: &RemoteShop) -> ShopOptions {
+    ShopOptions { rpc: Some(rpc.url().to_owned()), ..remote.options() }
+}
+
 async fn chain() -> Result<Devchain> {
     Ok(Devchain::start(Options { mining: Mining::Automine, ..Options::default() }).await?)
 }
@@ -137,6 +142,46 @@ async fn a_till_with_an_endpoint_delivers_on_nobodys_word() -> Result<()> {
     until_served(second.address, &header).await?;
     assert_eq!(remote.transfers().await?.len(), 1);
     second.stop().await?;
+    remote.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sees_nothing_asks_nothing_while_somebody_does_who_sees() -> Result<()> {
+    let remote = RemoteShop::open(false, Manner::SettlesAndHangs).await?;
+    let second = remote.shop.second_till(remote.options()).await?;
+    let following = || remote.shop.settler_states().all(|(_, state)| state == SettlerState::Following);
+    until("it follows", async || Ok(following().then_some(()))).await?;
+    // The chain tells the second one what became of it, later than the first one would ask again.
+    assert_eq!(remote.customer(0).buy(AT).await?.status, StatusCode::OK);
+    assert_eq!((remote.meddler.asked().len(), remote.transfers().await?.len()), (1, 1));
+    second.stop().await?;
+    let leading = || remote.shop.settler_states().all(|(_, state)| state == SettlerState::Leading);
+    until("it leads again", async || Ok(leading().then_some(()))).await?;
+    remote.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_does_not_tell_is_no_reason_to_doubt_a_claim() -> Result<()> {
+    let chain = chain().await?;
+    let rpc = FaultyRpc::start(chain.url()).await?;
+    let remote = RemoteShop::open_on(chain, Manner::Honest, blind).await?;
+    assert_eq!(remote.customer(0).buy(AT).await?.status, StatusCode::OK);
+    // Deeper than any reorganisation that is thought of.
+    remote.shop.chain.mine(200).await?;
+    let pruned = Fault::Refuse { code: -32005, message: "too many requests".to_owned() };
+    for fault in [Fault::Answer(serde_json::json!([])), pruned] {
+        rpc.set_rules([Rule::of(fault).on(["eth_getLogs"])]);
+        let before = rpc.seen("eth_getLogs");
+        let remote = &remote;
+        let second = remote.shop.second_till(through(&rpc, remote)).await?;
+        until("looked at", async || Ok((rpc.seen("eth_getLogs") > before + 4).then_some(()))).await?;
+        second.stop().await?;
+        let payments = remote.shop.payments().await?;
+        assert!(payments.iter().all(|record| record.state() == State::Claimed), "{payments:?}");
+    }
+    rpc.heal();
+    let remote = remote.reopen(true).await?;
+    until_all_are_paid(&remote).await?;
     remote.close().await
 }
 

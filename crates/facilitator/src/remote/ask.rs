@@ -1,6 +1,6 @@
 //! One question to a facilitator, and what its answer means.
 
-use super::panel::Panel;
+use super::{Turn, panel::Panel};
 use crate::{
     Timing,
     sight::{Resolved, Sight, TickError},
@@ -65,7 +65,7 @@ impl Asker {
         // It was refused before, or its block is gone: it may be over.
         if let Some(sight) = &self.sight
             && record.delivery != Delivery::None
-            && sight.resolve(record).await? != Resolved::Open
+            && let Resolved::Paid | Resolved::Failed = sight.resolve(record).await?
         {
             return Ok(After::Ended);
         }
@@ -75,7 +75,7 @@ impl Asker {
         };
         let Some(client) = client else { return Ok(After::Again) };
         match self.ledger.ask(record.id, client.url().to_string()).await? {
-            Asking::Noted => self.put(question, client).await,
+            Asking::Noted => self.put(question, client, Turn::First).await,
             Asking::Moved => Ok(After::Ended),
         }
     }
@@ -86,7 +86,7 @@ impl Asker {
         let client = question.facilitator.as_deref().and_then(|url| self.panel.named(url));
         if let Some(sight) = &self.sight {
             match sight.resolve(&question.record).await? {
-                Resolved::Open => {}
+                Resolved::Open | Resolved::Unclear => {}
                 Resolved::Paid => {
                     // It said so, and was right.
                     if question.record.claim.is_some() {
@@ -99,18 +99,23 @@ impl Asker {
         }
         let Some(client) = client else { return Ok(After::Again) };
         match self.ledger.ask_again(id).await? {
-            Asking::Noted => self.put(question, client).await,
+            Asking::Noted => self.put(question, client, Turn::Again).await,
             Asking::Moved => Ok(After::Ended),
         }
     }
 
-    async fn put(&self, question: Question, client: &Client) -> Result<After, TickError> {
+    async fn put(&self, question: Question, client: &Client, turn: Turn) -> Result<After, TickError> {
         let Question { record, body, .. } = question;
         let (chain, payer) = (record.key.chain, record.key.payer);
         let asked_at = Instant::now();
         let answer = tokio::select! {
             answer = client.settle(&body, chain, payer) => answer,
-            () = self.is_settled_meanwhile(&record) => return Ok(After::Ended),
+            resolved = self.is_over_meanwhile(&record) => {
+                if resolved == Resolved::Paid {
+                    self.panel.proved(client);
+                }
+                return Ok(After::Ended);
+            }
         };
         if answer.is_ok() {
             self.panel.answered(client);
@@ -125,14 +130,24 @@ impl Asker {
                     (Some(transaction), Some(sight))
                         if self.look(sight, &record, transaction).await? == Shown::Paid =>
                     {
+                        self.panel.proved(client);
                         Ok(After::Ended)
                     }
-                    _ => self.end_if_over(&record, TOO_LATE).await,
+                    (_, sight) => {
+                        if sight.is_some() && turn == Turn::First {
+                            self.panel.doubts(client, asked_at);
+                        }
+                        self.end_if_over(&record, TOO_LATE).await
+                    }
                 }
             }
             Ok(SettleAnswer::Refused(word)) => self.refused(&record, client, &word).await,
             Ok(SettleAnswer::Doubtful(word)) => {
                 self.tell(&record, client, &word);
+                // Of one that is put again it is what became of the first time.
+                if turn == Turn::First {
+                    self.panel.doubts(client, asked_at);
+                }
                 self.end_if_over(&record, LATE).await
             }
             Err(error) => {
@@ -151,7 +166,7 @@ impl Asker {
     }
 
     fn tell(&self, record: &PaymentRecord, client: &Client, word: &Word) {
-        self.panel.complains(client, word.reason(), word, Some(record.id));
+        self.panel.refuses(client, word, Some(record.id));
         tracing::debug!(chain = %self.chain.id, payment = record.id.0, facilitator = %client.url(), %word,
             "the facilitator does not settle a payment");
     }
@@ -170,14 +185,14 @@ impl Asker {
 
     /// Ends when the chain shows what became of the payment, which may be long before the facilitator
     /// says it.
-    async fn is_settled_meanwhile(&self, record: &PaymentRecord) {
+    async fn is_over_meanwhile(&self, record: &PaymentRecord) -> Resolved {
         let Some(sight) = &self.sight else { return std::future::pending().await };
         let block = Duration::from_millis(self.chain.block_millis);
         let pause = (block * 2).clamp(Duration::from_secs(1), Duration::from_secs(10));
         loop {
             tokio::time::sleep(pause).await;
-            if let Ok(Resolved::Paid | Resolved::Failed) = sight.resolve(record).await {
-                return;
+            if let Ok(resolved @ (Resolved::Paid | Resolved::Failed)) = sight.resolve(record).await {
+                return resolved;
             }
         }
     }
@@ -191,6 +206,7 @@ impl Asker {
         asked_at: Instant,
     ) -> Result<After, TickError> {
         let Some(sight) = &self.sight else {
+            self.panel.proved(client);
             self.ledger.claimed(record.id, transaction).await?;
             // One that an endpoint has verified is promised only, and waits for an endpoint.
             return Ok(if record.verified_block > 0 { After::Again } else { After::Ended });
@@ -220,13 +236,20 @@ impl Asker {
         word: &Word,
     ) -> Result<After, TickError> {
         self.tell(record, client, word);
-        if let Some(sight) = &self.sight
-            && sight.resolve(record).await? != Resolved::Open
-        {
-            return Ok(After::Ended);
+        if let Some(sight) = &self.sight {
+            match sight.resolve(record).await? {
+                Resolved::Open => {}
+                // Somebody has used its nonce.
+                Resolved::Unclear => return Ok(After::Again),
+                Resolved::Paid | Resolved::Failed => return Ok(After::Ended),
+            }
         }
         match self.ledger.declined(record.id, format!("the facilitator says: {word}"), REFUSED).await? {
-            Asking::Noted => Ok(After::Ended),
+            // What was delivered is due again, but not for ever.
+            Asking::Noted => {
+                self.end_if_over(record, LATE).await?;
+                Ok(After::Ended)
+            }
             Asking::Moved => self.end_if_over(record, LATE).await,
         }
     }

@@ -88,7 +88,7 @@ impl Panel {
         let answer = match client.verify(question, payer).await {
             Ok(CheckAnswer::Good) => Some(Ok(())),
             Ok(CheckAnswer::Refused(word)) => {
-                self.complains(client, word.reason(), &word, None);
+                self.refuses(client, &word, None);
                 Some(Err(refusal(&word, proof)))
             }
             // What one buyer sends must not close the shop for the others.
@@ -108,6 +108,12 @@ impl Panel {
         };
         self.heard(client, |health| &mut health.silence);
         answer
+    }
+
+    /// It refuses a payment. Its sentence is for the log only.
+    pub(super) fn refuses(&self, client: &Client, word: &Word, payment: Option<PaymentId>) {
+        let why = format_args!("{word} {}", word.message());
+        self.complains(client, word.reason(), &why, payment);
     }
 
     /// It has something against a payment. Told once a minute for each reason: what one has against one
@@ -151,7 +157,8 @@ impl Panel {
     pub(super) fn proved(&self, client: &Client) {
         self.answered(client);
         if let Some(member) = self.member(client) {
-            member.lock().lies = Fault::default();
+            let mut health = member.lock();
+            (health.lies, health.doubts) = (Fault::default(), Fault::default());
         }
     }
 
@@ -172,6 +179,13 @@ impl Panel {
             health.absent = Fault::default();
             fault(health)
         });
+    }
+
+    /// It has answered a question to settle, and nothing came of it.
+    pub(super) fn doubts(&self, client: &Client, asked_at: Instant) {
+        if let Some(member) = self.member(client) {
+            member.lock().doubts.happen(asked_at, LOST);
+        }
     }
 
     /// Says once that it answers again.
@@ -295,6 +309,19 @@ mod tests {
         assert!(panel.is_open());
         panel.lost(panel.named(second).expect("named"), &"timed out", Instant::now());
         assert_eq!((chosen(&panel), panel.is_open()), (first, false));
+    }
+
+    #[test]
+    fn a_facilitator_of_which_nothing_comes_is_asked_last_and_told() {
+        let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
+        let panel = Panel::new(vec![client(first), client(second)]);
+        let doubted = |url| panel.doubts(panel.named(url).expect("named"), Instant::now());
+        doubted(first);
+        assert_eq!((chosen(&panel), panel.is_open(), panel.is_well()), (second, true, true));
+        doubted(second);
+        assert_eq!((chosen(&panel), panel.is_open(), panel.is_well()), (first, true, false));
+        panel.proved(panel.named(first).expect("named"));
+        assert_eq!((chosen(&panel), panel.is_well()), (first, true));
     }
 
     #[test]

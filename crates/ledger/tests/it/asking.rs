@@ -3,7 +3,7 @@
 use crate::payments::{CHAIN, SETTLER, ledger, owe, payment, record};
 use alloy_primitives::{B256, Bytes};
 use obol_core::{PaymentKey, Reason};
-use obol_ledger::{Asking, Attendant, Awaited, NewPayment, Origin, Proof, Reservation, State};
+use obol_ledger::{Asking, Attendant, Awaited, NewPayment, Origin, Proof, Reservation, State, UNKNOWN_BLOCK};
 use std::time::Duration;
 
 const URL: &str = "https://x402.example";
@@ -74,10 +74,25 @@ async fn a_claim_of_what_an_endpoint_has_verified_or_doubted_is_a_promise() {
     }
     assert_eq!(record(&ledger, seen).await.state(), State::Submitted);
     assert_eq!(record(&ledger, doubted).await.state(), State::Claimed);
-    ledger.doubt(doubted, 9).await.expect("written");
+    ledger.doubt(doubted).await.expect("written");
     assert_eq!(ledger.open_questions(CHAIN).await, Ok(vec![seen, doubted]));
     ledger.claimed(doubted, B256::repeat_byte(7)).await.expect("written");
     assert_eq!(record(&ledger, doubted).await.state(), State::Submitted);
+}
+
+#[tokio::test]
+async fn where_a_search_has_to_begin_is_known_after_every_claim_was_doubted_and_seen() {
+    let ledger = ledger();
+    let id = owe(&ledger, blind(0)).await.id();
+    let first = ledger.first_unseen(CHAIN).await.expect("read");
+    assert!(first.is_some());
+    ledger.ask(id, URL.to_owned()).await.expect("asked");
+    ledger.claimed(id, B256::repeat_byte(7)).await.expect("written");
+    ledger.doubt(id).await.expect("written");
+    assert_eq!(record(&ledger, id).await.verified_block, UNKNOWN_BLOCK);
+    assert_eq!(ledger.first_unseen(CHAIN).await, Ok(first));
+    ledger.fail(id, "final blocks do not have it").await.expect("written");
+    assert_eq!(ledger.first_unseen(CHAIN).await, Ok(first));
 }
 
 #[tokio::test]

@@ -32,9 +32,11 @@ impl Model {
     }
 
     /// What an endpoint does not show is to be seen from then on.
-    pub(crate) fn doubt(&mut self, id: PaymentId, block: u64) -> Told {
+    pub(crate) fn doubt(&mut self, id: PaymentId) -> Told {
         if self.row(id).state == State::Claimed {
-            self.change(id, |row| (row.state, row.verified_block) = (State::Submitted, block.max(1)));
+            self.change(id, |row| {
+                (row.state, row.verified_block) = (State::Submitted, row.verified_block.max(1))
+            });
         }
         Told::Done
     }

@@ -263,7 +263,7 @@ impl Chooser<'_> {
         let any = self.draw.percent(20);
         if self.draw.percent(15) {
             let claimed = self.model.ids(|row| any || row.state == State::Claimed);
-            return Some(Step::Doubt(self.draw.pick(&claimed)?, self.draw.below(BLOCKS)));
+            return Some(Step::Doubt(self.draw.pick(&claimed)?));
         }
         let ids = self.model.ids(|row| {
             any || row.asked.is_some() && matches!(row.state, State::Submitting | State::Submitted)

@@ -60,7 +60,7 @@ pub(crate) async fn perform(ledger: &Ledger, step: Step, hold: Option<Hold>) -> 
             ledger.ask(id, facilitator.to_string()).await.map(|asking| asked(id, asking))
         }
         Step::AskAgain(id) => ledger.ask_again(id).await.map(|asking| asked(id, asking)),
-        Step::Doubt(id, block) => ledger.doubt(id, block).await.map(done),
+        Step::Doubt(id) => ledger.doubt(id).await.map(done),
         Step::Promise(id, tx) => ledger.promised(id, tx).await.map(done),
         Step::Claim(id, tx) => ledger.claimed(id, tx).await.map(done),
         Step::Decline { id, retry } => ledger.declined(id, WHY, retry).await.map(|asking| asked(id, asking)),

@@ -88,7 +88,7 @@ pub(crate) enum Step {
         facilitator: u64,
     },
     AskAgain(PaymentId),
-    Doubt(PaymentId, u64),
+    Doubt(PaymentId),
     Promise(PaymentId, Option<B256>),
     Claim(PaymentId, B256),
     Decline {
@@ -226,7 +226,7 @@ impl fmt::Display for Step {
             Self::Fail(id) => write!(f, "fail {id:?}"),
             Self::Ask { id, facilitator } => write!(f, "ask facilitator {facilitator} about {id:?}"),
             Self::AskAgain(id) => write!(f, "ask about {id:?} again"),
-            Self::Doubt(id, block) => write!(f, "block {block} does not show {id:?}"),
+            Self::Doubt(id) => write!(f, "no block shows {id:?}"),
             Self::Promise(id, tx) => write!(f, "{id:?} is promised in {tx:?}"),
             Self::Claim(id, tx) => write!(f, "{id:?} is said to be in {tx}"),
             Self::Decline { id, retry } => write!(f, "{id:?} is declined; again in {retry:?}"),

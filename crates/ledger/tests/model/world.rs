@@ -283,7 +283,7 @@ impl Model {
             Step::Fail(id) => self.fail(*id),
             Step::Ask { id, facilitator } => self.ask(*id, *facilitator),
             Step::AskAgain(id) => self.ask_again(*id),
-            Step::Doubt(id, block) => self.doubt(*id, *block),
+            Step::Doubt(id) => self.doubt(*id),
             Step::Promise(id, tx) => self.promise(*id, *tx),
             Step::Claim(id, tx) => self.claim(*id, *tx),
             Step::Decline { id, retry } => self.decline(*id, *retry),

@@ -11,7 +11,7 @@ use crate::{
 use obol_core::{ChainId, Registry};
 use obol_evm::PlainTransfer;
 use obol_facilitator::{Audit, AuditError, Difference, audit, reconcile as write_down};
-use obol_ledger::{Clock, Ledger, Place};
+use obol_ledger::{Clock, Ledger, Place, State};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
@@ -49,7 +49,15 @@ pub(super) async fn reconcile(compared: &Compared) -> Result<(), Failure> {
             .map_err(|error| uncompared(endpoint, error))?;
         let (left, _) = agree(&ledger, endpoint).await?;
         eprintln!("{chain}: {} differences, {} are left", found.differences.len(), left.differences.len());
-        if !left.differences.is_empty() {
+        let is_claim = |difference: &Difference| matches!(difference, Difference::NotOnChain(record) if record.state() == State::Claimed);
+        let claims = left.differences.iter().filter(|difference| is_claim(difference)).count();
+        if claims > 0 {
+            eprintln!(
+                "{chain}: {claims} are payments that a facilitator says are settled, and the chain does not show: a \
+                 verifier with --rpc asks for them again, and they fail when they can no longer be settled"
+            );
+        }
+        if claims < left.differences.len() {
             eprintln!(
                 "{chain}: what the ledger took from final blocks is not undone: ask another endpoint, or restore a backup"
             );
