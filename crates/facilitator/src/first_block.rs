@@ -2,7 +2,7 @@
 
 use crate::sight::TickError;
 use obol_core::ChainId;
-use obol_evm::{BlockTag, Rpc, RpcError};
+use obol_evm::{Block, BlockTag, Rpc, RpcError};
 use obol_ledger::{Ledger, Payee, Timestamp};
 
 /// Seconds by which this machine's clock may have been ahead of the chain's.
@@ -33,7 +33,9 @@ pub(crate) async fn block_before(rpc: &Rpc, time: Timestamp) -> Result<u64, RpcE
         let middle = low + (high - low).div_ceil(2);
         let block = rpc.block(BlockTag::Number(middle)).await?;
         // One that the endpoint does not have tells nothing: the search begins before it.
-        match block.is_some_and(|block| block.timestamp.to::<i64>() <= seconds) {
+        let earlier =
+            |block: Block| i64::try_from(block.timestamp.to::<u64>()).is_ok_and(|time| time <= seconds);
+        match block.is_some_and(earlier) {
             true => low = middle,
             false => high = middle - 1,
         }

@@ -107,7 +107,7 @@ impl Sight {
         let key = &payment.key;
         // Most are unused, and events can be far back: they are searched only when there is one.
         if self.rpc.nonce_state(key.asset, key.payer, key.nonce).await? == NonceState::Unused {
-            let final_time = last.map_or(0, |block| block.timestamp.to::<i64>());
+            let final_time = last.map_or(Ok(0), |block| seconds(block.timestamp.to()))?;
             return Ok(if final_time > payment.valid_before { Finding::Expired } else { Finding::Usable });
         }
         let event = self.search(payment, head).await?;
