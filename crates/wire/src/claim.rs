@@ -1,6 +1,6 @@
 //! Reading a payment from a request, and finding out which requirement it means.
 
-use crate::encoding;
+use crate::{encoding, payload::Payload};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use obol_core::{
     Amount, Authorization, ChainId, Payment, Reason, Refusal, Registry, Requirement, TransferMethod,
@@ -79,24 +79,6 @@ struct AcceptedV2 {
     pay_to: String,
 }
 
-/// The `exact` scheme's payload for EIP-3009.
-#[derive(Deserialize)]
-struct Exact {
-    signature: String,
-    authorization: AuthorizationText,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AuthorizationText {
-    from: String,
-    to: String,
-    value: String,
-    valid_after: String,
-    valid_before: String,
-    nonce: String,
-}
-
 /// The version alone, so that a payment of another version is told so, and not that it lacks
 /// the fields of this one.
 #[derive(Deserialize)]
@@ -161,7 +143,7 @@ pub(crate) fn scheme(scheme: &str) -> Result<(), Refusal> {
 }
 
 fn exact(payload: &RawValue) -> Result<(Authorization, Bytes), Refusal> {
-    let exact: Exact = serde_json::from_str(payload.get()).map_err(|error| {
+    let exact: Payload = serde_json::from_str(payload.get()).map_err(|error| {
         if payload.get().contains("\"permit2Authorization\"") {
             return Refusal::new(Reason::UnsupportedScheme, "permit2 payments are not taken; use EIP-3009");
         }

@@ -1,23 +1,24 @@
-//! A payment as JSON, the same in both versions and in every place where one is written.
+//! The `exact` scheme's payload for EIP-3009 as JSON, the same in both versions and in every place where
+//! one is read or written.
 
 use obol_core::Payment;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Payload {
-    signature: String,
-    authorization: AuthorizationText,
+    pub(crate) signature: String,
+    pub(crate) authorization: AuthorizationText,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct AuthorizationText {
-    from: String,
-    to: String,
-    value: String,
-    valid_after: String,
-    valid_before: String,
-    nonce: String,
+pub(crate) struct AuthorizationText {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) value: String,
+    pub(crate) valid_after: String,
+    pub(crate) valid_before: String,
+    pub(crate) nonce: String,
 }
 
 impl From<&Payment> for Payload {
