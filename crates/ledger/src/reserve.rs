@@ -175,28 +175,16 @@ pub(crate) fn answer_known(
             | State::Settled
             | State::Claimed,
             Delivery::None,
-        ) if known.origin.fingerprint != origin.fingerprint => {
-            refuse(Reason::FingerprintMismatch, "it was paid for another request")
+        ) => {
+            if known.origin.fingerprint != origin.fingerprint {
+                refuse(Reason::FingerprintMismatch, "it was paid for another request")
+            } else if known.origin.client != origin.client {
+                // Its transaction may have shown the signature to everybody.
+                unproven()
+            } else {
+                redeem(txn, known, held_until, "the payer came back with this payment")
+            }
         }
-        // Its transaction may have shown the signature to everybody.
-        (
-            State::Due
-            | State::Submitting
-            | State::Submitted
-            | State::Included
-            | State::Settled
-            | State::Claimed,
-            Delivery::None,
-        ) if known.origin.client != origin.client => unproven(),
-        (
-            State::Due
-            | State::Submitting
-            | State::Submitted
-            | State::Included
-            | State::Settled
-            | State::Claimed,
-            Delivery::None,
-        ) => redeem(txn, known, held_until, "the payer came back with this payment"),
     };
     answer.map(Known::Answered)
 }
