@@ -4,7 +4,9 @@
 //! payment back, or leaves it for the same payer to redeem.
 
 mod ended;
+mod fetch;
 mod passage;
+mod paying;
 mod recall;
 
 use crate::{
@@ -13,22 +15,21 @@ use crate::{
     catalog::Listed,
     door::Door,
     gate::Shared,
-    headers, redirect,
+    headers,
     trust::Outside,
-    upstream::{Asker, Unanswered},
 };
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, Bytes};
 use ended::Ended;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use fetch::Asked;
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
-use obol_core::{
-    Amount, ChainId, Charge, Disconnect, Payment, Reason, Refusal, RequestPath, Requirement, WireVersion,
-};
+use obol_core::{ChainId, Charge, Disconnect, Payment, Reason, Refusal, Requirement, WireVersion};
 use obol_facilitator::{Terms, settlement_calls};
 use obol_ledger::{
-    Held, Inclusion, LedgerError, Origin, Outcome, Owing, PaymentId, PaymentRecord, Reservation, State, held,
+    Held, LedgerError, Origin, Outcome, Owing, PaymentId, PaymentRecord, Reservation, State, held,
 };
 use obol_wire::{Claim, Money, Receipt};
+use paying::Paying;
 use recall::Recall;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -71,51 +72,6 @@ struct Sold {
     payer: Address,
     held: Held<held::Delivering>,
     receipt: Receipt,
-}
-
-/// What a receipt tells about the payment behind it.
-#[derive(Clone, Copy)]
-struct Paying {
-    chain: ChainId,
-    payer: Address,
-    amount: Amount,
-}
-
-impl From<&PaymentRecord> for Paying {
-    fn from(record: &PaymentRecord) -> Self {
-        Self { chain: record.key.chain, payer: record.key.payer, amount: record.amount }
-    }
-}
-
-impl From<&Payment> for Paying {
-    fn from(payment: &Payment) -> Self {
-        let authorization = &payment.authorization;
-        Self { chain: payment.chain, payer: authorization.from, amount: authorization.value }
-    }
-}
-
-impl Paying {
-    fn settled(self, inclusion: Inclusion) -> Receipt {
-        self.claimed(inclusion.tx)
-    }
-
-    fn claimed(self, transaction: B256) -> Receipt {
-        let Self { chain, payer, amount } = self;
-        Receipt::Settled { chain, transaction, payer, amount: Some(amount) }
-    }
-
-    fn pending(self, transaction: Option<B256>, version: WireVersion) -> Receipt {
-        let reason = Reason::SettlementPending.code(version).to_owned();
-        Receipt::Unsettled { chain: self.chain, transaction, payer: self.payer, reason }
-    }
-}
-
-/// What the upstream did.
-enum Asked {
-    Succeeded(Goods),
-    Refused(Response<Incoming>),
-    Failed(Refusal),
-    ClientLeft,
 }
 
 impl Sale {
@@ -414,69 +370,6 @@ impl Sale {
             Ok(Err(lost)) => Ended::Failed(Refusal::new(Reason::InFlight, lost.to_string()), money(lost.0)),
             Err(error) => Ended::unrecorded(VERIFIED)(error),
         }
-    }
-
-    /// What the payment is for.
-    async fn fetch(&self, payment: &Payment, request: Request<Incoming>, reply: &mut Reply) -> Asked {
-        match self.door {
-            Door::Gate => self.ask_upstream(payment, request, reply).await,
-            Door::ForwardAuth | Door::AuthRequest => Asked::Succeeded(Goods::Passage),
-        }
-    }
-
-    async fn ask_upstream(&self, payment: &Payment, request: Request<Incoming>, reply: &mut Reply) -> Asked {
-        let asker = Asker {
-            payer: payment.authorization.from,
-            client: self.outside.client,
-            proto: self.outside.proto,
-            host: self.outside.host.clone(),
-        };
-        let path = match RequestPath::parse(request.uri().path()) {
-            Ok(path) => path.after(self.listed.segments).to_owned(),
-            Err(refusal) => return Asked::Failed(refusal),
-        };
-        let method = request.method().clone();
-        let answered = tokio::select! {
-            answered = self.shared.upstream.forward(&self.listed.offer.upstream, request, &path, &asker) => answered,
-            () = self.client_leaves(reply) => return Asked::ClientLeft,
-            () = self.shared.closes() => {
-                let detail = "the seller stops before the service has answered";
-                return Asked::Failed(Refusal::new(Reason::UpstreamTimeout, detail));
-            }
-        };
-        self.note_upstream(&answered);
-        match answered {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Asked::Failed(
-                Refusal::new(Reason::UpstreamUnavailable, "the upstream changed the protocol unasked"),
-            ),
-            Ok(response) if response.status().as_u16() >= 400 => Asked::Refused(response),
-            Ok(mut response) => match redirect::within(&self.listed.offer, &method, &response) {
-                Some(location) => {
-                    response.headers_mut().insert(header::LOCATION, location);
-                    Asked::Refused(response)
-                }
-                None => Asked::Succeeded(Goods::Response(response)),
-            },
-            Err(Unanswered::Unsent(refusal) | Unanswered::Failed(refusal, _)) => Asked::Failed(refusal),
-        }
-    }
-
-    /// Says once that the upstream begins to fail, and once that it works again.
-    fn note_upstream(&self, answered: &Result<Response<Incoming>, Unanswered>) {
-        let offer = &self.listed.offer;
-        let upstream = offer.upstream.base.as_deref().unwrap_or_default();
-        let (offer, trouble) = (&offer.id, &self.listed.upstream);
-        let cause: &dyn std::fmt::Display = match answered {
-            Ok(response) if response.status().is_server_error() => &response.status(),
-            Ok(_) => {
-                return trouble.works(|| tracing::info!(%offer, %upstream, "the upstream works again"));
-            }
-            Err(Unanswered::Unsent(_)) => return,
-            Err(Unanswered::Failed(_, cause)) => cause,
-        };
-        trouble.fails(|| {
-            tracing::warn!(%offer, %upstream, %cause, "the upstream fails; requests that it fails are not charged");
-        });
     }
 
     /// Ends when the client has left and that matters; never otherwise.
