@@ -462,12 +462,15 @@ async fn after_a_bad_hour_nothing_is_open_and_the_ledger_tells_what_the_chain_do
     remote.meddler.behave(Manner::Honest);
     let remote = remote.reopen_as(hasty).await?;
     remote.outlive().await?;
-    until("nothing is open", async || {
+    let mut open = Vec::new();
+    let ended = until("nothing is open", async || {
         remote.shop.chain.mine(1).await?;
-        let ended = |state| matches!(state, State::Settled | State::Failed | State::Released);
-        Ok(remote.shop.payments().await?.iter().all(|record| ended(record.state())).then_some(()))
+        open = remote.shop.payments().await?;
+        open.retain(|record| !matches!(record.state(), State::Settled | State::Failed | State::Released));
+        Ok(open.is_empty().then_some(()))
     })
-    .await?;
+    .await;
+    ended.with_context(|| format!("{open:#?}"))?;
     assert!(!remote.transfers().await?.is_empty());
     remote.close().await
 }
