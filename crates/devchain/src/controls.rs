@@ -2,7 +2,7 @@
 
 use crate::{
     Devchain, DevchainError, Mining,
-    chain::call,
+    chain::{call, calls},
     token::{FiatToken, reading, sent},
 };
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
@@ -40,6 +40,9 @@ struct Receipt {
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
+/// How often blocks are replaced until nothing was mined meanwhile.
+const REPLACED_AGAIN: u32 = 10;
+
 impl Devchain {
     async fn control(&self, method: &'static str, params: Value) -> Result<(), DevchainError> {
         call::<Value>(&self.rpc, method, params).await.map(drop)
@@ -73,6 +76,7 @@ impl Devchain {
 
     /// Replaces the last `depth` blocks by as many empty ones. Their transactions are forgotten,
     /// also by the pool. Deeper than the blocks since the start, it would take the token along.
+    /// What comes in meanwhile is mined afterwards.
     pub async fn reorg(&self, depth: u64) -> Result<(), DevchainError> {
         self.reorg_with(depth, &[]).await
     }
@@ -80,7 +84,37 @@ impl Devchain {
     /// As [`Self::reorg`], with raw transactions in the new blocks: each with the index of its
     /// block, the oldest being 0.
     pub async fn reorg_with(&self, depth: u64, with: &[(Bytes, u64)]) -> Result<(), DevchainError> {
-        self.control("anvil_reorg", json!([depth, with])).await
+        if !call(&self.rpc, "anvil_getAutomine", json!([])).await? {
+            return self.replace(depth, with).await;
+        }
+        self.control("evm_setAutomine", json!([false])).await?;
+        let replaced = self.replace(depth, with).await;
+        self.control("evm_setAutomine", json!([true])).await?;
+        replaced
+    }
+
+    /// A block that anvil mines while it replaces others leaves heights without a block, which no
+    /// chain has: then all from the first of them are replaced once more.
+    async fn replace(&self, depth: u64, with: &[(Bytes, u64)]) -> Result<(), DevchainError> {
+        const METHOD: &str = "anvil_reorg";
+        let mut last = self.block_number().await?;
+        let kept = last.saturating_sub(depth);
+        let mut replaced = Ok(());
+        for _ in 0..REPLACED_AGAIN {
+            replaced = self.control(METHOD, json!([last - kept, with])).await;
+            last = self.block_number().await?;
+            let asked =
+                (kept..=last).map(|number| ("eth_getBlockByNumber", json!([U64::from(number), false])));
+            let blocks: Vec<Value> = calls(&self.rpc, asked).await?;
+            if replaced.is_ok() {
+                if !blocks.iter().any(Value::is_null) {
+                    return Ok(());
+                }
+                let answer = "with heights that have no block".to_owned();
+                replaced = Err(DevchainError::Unexpected { call: METHOD, answer });
+            }
+        }
+        replaced
     }
 
     pub async fn snapshot(&self) -> Result<Snapshot, DevchainError> {

@@ -2,6 +2,7 @@
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{SolCall, SolStruct, eip712_domain, sol};
+use futures_util::future::join_all;
 use obol_core::Amount;
 use obol_devchain::{
     ACCOUNTS, Account, AuthorizationOutcome, CHAIN, Devchain, Execution, MULTICALL3, Mining, Options, USDC,
@@ -153,6 +154,38 @@ async fn a_reorg_forgets_the_transactions_of_the_replaced_blocks() {
 
     let again = send(&chain, &signed(chain.buyers()[3], seller, 5, B256::ZERO)).await;
     assert_eq!(execution(&chain, again).await, Execution::Succeeded);
+}
+
+#[tokio::test]
+async fn a_reorg_amid_transactions_leaves_a_block_at_each_height() {
+    let chain = start(Mining::Automine).await;
+    let from = chain.block_number().await.expect("number");
+    let traffic = join_all(chain.buyers()[..4].iter().map(|buyer| {
+        let transfer = json!([{ "from": buyer.address, "to": buyer.address, "value": "0x1" }]);
+        let chain = &chain;
+        async move {
+            loop {
+                // Its nonce may be from before the reorganisation.
+                let _sent: Result<B256, _> = chain.rpc().call("eth_sendTransaction", &transfer).await;
+            }
+        }
+    }));
+    let reorgs = async {
+        for depth in [1, 2, 3].into_iter().cycle().take(30) {
+            chain.reorg(depth).await.expect("reorg");
+        }
+    };
+    tokio::select! {
+        _never = traffic => {}
+        () = reorgs => {}
+    }
+    let to = chain.block_number().await.expect("number");
+    assert!(to > from + 30, "{from} to {to}: no transactions");
+    for height in from..=to {
+        assert_ne!(block(&chain, &format!("{height:#x}")).await, Value::Null, "no block {height}");
+    }
+    let sent = chain.mint_usdc(chain.seller().address, Amount::from(3)).await.expect("sent");
+    assert_eq!(execution(&chain, sent).await, Execution::Succeeded);
 }
 
 #[tokio::test]
