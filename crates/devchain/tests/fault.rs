@@ -171,6 +171,19 @@ async fn a_stale_endpoint_knows_nothing_after_its_block() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_lacks_a_block_has_the_others() {
+    let Fixture { chain, faulty, rpc } = &fixture().await;
+    chain.mine(3).await.expect("mined");
+    let height = chain.block_number().await.expect("height");
+    faulty.set(Fault::Lacks(height - 1));
+    for (number, there) in [(height - 2, true), (height - 1, false), (height, true)] {
+        let params = json!([U64::from(number), false]);
+        let block: Value = rpc.call("eth_getBlockByNumber", params).await.expect("an answer");
+        assert_eq!(block.is_object(), there, "{number}");
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_endpoint_answers_nobody() {
     let Fixture { faulty, rpc, chain: _chain } = fixture().await;
     rpc.call::<_, U64>("eth_chainId", ()).await.expect("an answer");

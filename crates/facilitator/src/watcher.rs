@@ -29,6 +29,8 @@ pub(crate) struct Watcher {
     pub(crate) head: Option<obol_evm::Block>,
     /// The last head under which every block of the ledger's was on the chain.
     vouched: Option<(u64, B256)>,
+    /// The first block with payments that the endpoint does not have, and should.
+    lacks: Option<u64>,
     /// When a reorganisation last took settlements back: they wait anew since then.
     pub(crate) reopened_at: Timestamp,
     /// When it last did, until somebody sends what was taken back again.
@@ -47,6 +49,7 @@ impl Watcher {
             sight,
             head: None,
             vouched: None,
+            lacks: None,
             reopened_at: Timestamp(0),
             taken_back: None,
             range: Range::default(),

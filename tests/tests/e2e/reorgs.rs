@@ -139,6 +139,33 @@ async fn a_strangers_transfer_that_is_gone_is_noticed_behind_newer_blocks_of_our
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_the_endpoint_lost_keeps_nobody_elses_payment_waiting() -> Result<()> {
+    let rig = Rig::start(Mining::Manual, options()).await?;
+    rig.chain.mine(5).await?;
+    let [lost, taken, later] = std::array::from_fn(|n| rig.pay(n));
+    for payment in [&lost, &taken] {
+        rig.seller.trust(rig.seller.grant(payment).await?).await?;
+        rig.until_state(payment, State::Submitted).await?;
+        rig.chain.mine(1).await?;
+        rig.until_state(payment, State::Included).await?;
+    }
+    let before = rig.record(&lost).await?;
+    let height = before.inclusion.expect("a place").block;
+    rig.rpc.set_rules([Rule::of(Fault::Lacks(height))]);
+    rig.chain.reorg(1).await?;
+    // Before a block could be final.
+    rig.until_state(&taken, State::Submitted).await?;
+    rig.mine_until(&taken, State::Settled).await?;
+    rig.seller.trust(rig.seller.grant(&later).await?).await?;
+    rig.mine_until(&later, State::Settled).await?;
+    assert_eq!(rig.record(&lost).await?, before, "nobody knows whether it is there");
+    rig.rpc.heal();
+    rig.until_state(&lost, State::Settled).await?;
+    rig.close().await?.assert(3, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_payer_whose_strangers_transfer_is_gone_can_pay_again_with_the_same_payment() -> Result<()> {
     let rig = Rig::start(Mining::Manual, options()).await?;
     let (seller, stranger) = (&rig.seller, Stranger::on(&rig.chain));

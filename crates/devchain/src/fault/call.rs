@@ -54,6 +54,12 @@ impl Call {
         (self.method == "eth_sendRawTransaction").then(|| self.params.get(0)?.as_str()?.parse().ok())?
     }
 
+    /// Of the block that it asks for.
+    fn height(&self) -> Option<u64> {
+        (self.method == "eth_getBlockByNumber").then_some(())?;
+        Some(self.params.get(0)?.as_str()?.parse::<U64>().ok()?.to())
+    }
+
     /// How many blocks it searches for events.
     fn range(&self) -> Option<u64> {
         let end = |name| self.params.get(0)?.get(name)?.as_str()?.parse::<U64>().ok();
@@ -68,6 +74,7 @@ impl Call {
             match fault {
                 Fault::Refuse { code, message } => return self.refused(*code, message),
                 Fault::Answer(result) => return self.answered(result.clone()),
+                Fault::Lacks(height) if self.height() == Some(*height) => return self.answered(Value::Null),
                 Fault::ChainId(id) if self.method == "eth_chainId" => {
                     return self.answered(json!(format!("{id:#x}")));
                 }

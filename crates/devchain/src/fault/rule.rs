@@ -25,6 +25,8 @@ pub enum Fault {
     Answer(Value),
     /// Answers as a node would that has seen no block after this one. Transactions pass.
     StaleAt(u64),
+    /// Has no block of this height, though it has later ones.
+    Lacks(u64),
     /// Claims to be of another chain.
     ChainId(u64),
     /// Refuses to search events in more blocks at once than this.
@@ -36,7 +38,12 @@ impl Fault {
     const fn is_of_transport(&self) -> bool {
         !matches!(
             self,
-            Self::Refuse { .. } | Self::Answer(_) | Self::StaleAt(_) | Self::ChainId(_) | Self::MaxRange(_)
+            Self::Refuse { .. }
+                | Self::Answer(_)
+                | Self::StaleAt(_)
+                | Self::Lacks(_)
+                | Self::ChainId(_)
+                | Self::MaxRange(_)
         )
     }
 }

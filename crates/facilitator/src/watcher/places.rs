@@ -1,6 +1,6 @@
 //! Where the ledger says that payments are on the chain, and whether they still are.
 
-use super::Watcher;
+use super::{OVERLAP, Watcher};
 use crate::sight::TickError;
 use alloy_primitives::B256;
 use obol_evm::BlockTag;
@@ -34,22 +34,22 @@ impl Watcher {
             return Ok(());
         };
         let places = self.places(live).await?;
-        let mut vouched_up_to = 0;
-        if let Some((number, hash)) = self.vouched.filter(|_| !places.is_empty()) {
-            match self.look(number, hash).await? {
-                Seen::There => vouched_up_to = number,
-                Seen::Gone => {}
-                Seen::Unknown => return Ok(()),
-            }
-        }
+        let vouched_up_to = match self.vouched.filter(|_| !places.is_empty()) {
+            Some((number, hash)) if self.look(number, hash).await? == Seen::There => number,
+            _ => 0,
+        };
+        let mut all_there = true;
         for ((number, hash), held) in places.into_iter().filter(|((number, _), _)| *number > vouched_up_to) {
             match self.look(number, hash).await? {
                 Seen::There => {}
                 Seen::Gone => self.take_back(number, hash, held).await?,
-                Seen::Unknown => return Ok(()),
+                // Others may be gone all the same.
+                Seen::Unknown => all_there = false,
             }
         }
-        self.vouched = Some(head);
+        if all_there {
+            self.vouched = Some(head);
+        }
         Ok(())
     }
 
@@ -57,6 +57,7 @@ impl Watcher {
     /// nobody looks again.
     pub(crate) async fn finalize_up_to(&mut self, live: &[LiveBatch], last: u64) -> Result<(), TickError> {
         let (mut batches, mut payments) = (Vec::new(), Vec::new());
+        let mut lacks = None;
         for ((number, hash), held) in self.places(live).await? {
             if number > last {
                 continue;
@@ -71,13 +72,23 @@ impl Watcher {
                     }
                 }
                 Seen::Gone => self.take_back(number, hash, held).await?,
-                Seen::Unknown => {}
+                Seen::Unknown => lacks = lacks.or(Some(number)),
             }
         }
+        self.tell_what_it_lacks(lacks.filter(|number| number + OVERLAP < last));
         if !batches.is_empty() || !payments.is_empty() {
             self.sight.ledger.finalize(batches, payments).await?;
         }
         Ok(())
+    }
+
+    /// Once, and again after it had all.
+    fn tell_what_it_lacks(&mut self, block: Option<u64>) {
+        if let Some(block) = block.filter(|_| self.lacks.is_none()) {
+            tracing::error!(chain = %self.sight.chain.id, endpoint = self.sight.rpc.shown(), block,
+                "the endpoint has no such block, though it calls a later one final: the payments in it wait");
+        }
+        self.lacks = block;
     }
 
     async fn places(&self, live: &[LiveBatch]) -> Result<Places, TickError> {
