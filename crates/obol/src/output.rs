@@ -84,6 +84,14 @@ pub(crate) fn this_command() -> String {
     std::env::args().next().unwrap_or_else(|| "obol".to_owned())
 }
 
+/// How many payments, in words.
+pub(crate) fn payments(count: impl std::fmt::Display) -> String {
+    match count.to_string().as_str() {
+        "1" => "one payment".to_owned(),
+        some => format!("{some} payments"),
+    }
+}
+
 /// Seconds since the Unix epoch as people write it, in UTC.
 pub(crate) fn time(seconds: i64) -> String {
     moment(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))

@@ -61,13 +61,16 @@ pub(crate) fn render(challenge: &[u8], menu: &Menu) -> String {
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8>\
          <meta name=viewport content=\"width=device-width,initial-scale=1\"><title>Payment required</title>\
-         <style>{STYLE}</style><h1>Payment required</h1><p>{description}</p>{refused}\
+         <style>{STYLE}</style><h1>Payment required</h1>{description}{refused}\
          <p>This address answers each request for a payment in a stablecoin.</p>{tables}\
          <h2>What you can do</h2><p>A browser cannot pay by itself. Give this page's address to a program that \
          can: an agent with a wallet, or a client of the open protocol <a href=https://x402.org \
          rel=noreferrer>x402</a>. It needs a wallet and no account. A request that is not answered with success is not charged.</p>\
          <h2>The same for programs</h2><pre>{pretty}</pre></html>",
-        description = escape(&menu.offer.description),
+        description = match menu.offer.description.as_str() {
+            "" => String::new(),
+            some => format!("<p>{}</p>", escape(some)),
+        },
         refused = json.as_ref().map(refused).unwrap_or_default(),
         tables = tables.join("<p>or</p>"),
         pretty = escape(&pretty),
@@ -172,7 +175,14 @@ mod tests {
         ] {
             assert!(page.contains(shown), "{shown}: {page}");
         }
+        assert!(page.contains("<p>hello</p>"), "{page}");
         assert!(!page.contains("was not taken"), "{page}");
+    }
+
+    #[test]
+    fn an_offer_without_a_description_has_no_empty_line() {
+        let page = render(b"{}", &menu("", "USDC", &[1]));
+        assert!(!page.contains("<p></p>"), "{page}");
     }
 
     #[test]

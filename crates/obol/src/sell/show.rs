@@ -108,8 +108,10 @@ pub(super) async fn status(args: StatusArgs) -> Result<(), Failure> {
             }
             for earning in &earned {
                 text.push_str(&format!(
-                    "  earned    {} on {} in {} payments\n",
-                    earning.human, earning.chain, earning.payments
+                    "  earned    {} on {} in {}\n",
+                    earning.human,
+                    earning.chain,
+                    output::payments(earning.payments)
                 ));
             }
             match last {

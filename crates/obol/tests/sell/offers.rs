@@ -174,6 +174,8 @@ async fn the_status_of_an_offer_says_what_it_has_earned() -> Result<()> {
         (&status["earned"][0]["amount"], &status["earned"][0]["payments"]),
         (&"10000".into(), &1.into())
     );
+    let table = desk.done(&["status", &id.to_string(), "--ledger", ledger])?;
+    ensure!(table.contains(" in one payment\n"), "{table}");
     let transfers = shop.chain.transfer_events(0).await?;
     let last = transfers.last().context("a transfer")?;
     assert_eq!(status["last_settlement"]["transaction"], last.transaction.to_string());
