@@ -94,8 +94,8 @@ impl Client {
         sound(status)?;
         let answer = CheckAnswer::read(&body, payer).map_err(|error| unread(status, error.to_string()))?;
         match answer {
-            CheckAnswer::Good if !(200..300).contains(&status) => Err(AskError::Status(status)),
-            answer => Ok(answer),
+            CheckAnswer::Good => good(status, answer),
+            CheckAnswer::Refused(_) => Ok(answer),
         }
     }
 
@@ -114,8 +114,8 @@ impl Client {
         let answer = SettleAnswer::read(&body, chain, payer, &self.registry)
             .map_err(|error| unread(status, error.to_string()))?;
         match answer {
-            SettleAnswer::Settled(_) if status >= 400 => Err(AskError::Status(status)),
-            answer => Ok(answer),
+            SettleAnswer::Settled(_) => good(status, answer),
+            SettleAnswer::Pending(_) | SettleAnswer::Refused(_) | SettleAnswer::Doubtful(_) => Ok(answer),
         }
     }
 
@@ -175,6 +175,14 @@ const fn sound(status: u16) -> Result<(), AskError> {
         429 => Err(AskError::Busy),
         500.. => Err(AskError::Status(status)),
         _ => Ok(()),
+    }
+}
+
+/// Good news with a status that says otherwise is none.
+fn good<A>(status: u16, answer: A) -> Result<A, AskError> {
+    match status {
+        200..300 => Ok(answer),
+        _ => Err(unread(status, String::new())),
     }
 }
 

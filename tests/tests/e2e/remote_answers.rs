@@ -1,7 +1,7 @@
 //! What the client of facilitators takes for an answer, and whom it tells its token, at the socket.
 
 use alloy_primitives::{Address, Bytes};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use hyper::StatusCode;
 use obol_core::Registry;
 use obol_devchain::CHAIN;
@@ -55,16 +55,25 @@ async fn an_answer_of_more_than_64_kib_is_none() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_failure_with_a_good_answer_in_it_is_none() -> Result<()> {
-    let broken = Upstream::answering(StatusCode::INTERNAL_SERVER_ERROR, SETTLED).await?;
-    let settled = client(&broken, None)?.settle(&question(), CHAIN, Address::ZERO).await;
-    assert_eq!(settled, Err(AskError::Status(500)));
-    let checked = client(&broken, None)?.verify(&question(), Address::ZERO).await;
-    assert_eq!(checked, Err(AskError::Status(500)));
-    let healthy = Upstream::answering(StatusCode::OK, SETTLED).await?;
-    let well = client(&healthy, None)?;
-    well.settle(&question(), CHAIN, Address::ZERO).await.context("the same, with 200")?;
-    well.verify(&question(), Address::ZERO).await.context("the same, with 200")?;
+async fn a_good_answer_is_one_with_a_status_that_says_so() -> Result<()> {
+    let statuses = [
+        (200, None),
+        (202, None),
+        (302, Some(AskError::Status(302))),
+        (400, Some(AskError::Rejected(400))),
+        (402, Some(AskError::Rejected(402))),
+        (404, Some(AskError::Status(404))),
+        (429, Some(AskError::Busy)),
+        (500, Some(AskError::Status(500))),
+    ];
+    for (status, error) in statuses {
+        let facilitator = Upstream::answering(StatusCode::from_u16(status)?, SETTLED).await?;
+        let client = client(&facilitator, None)?;
+        let settled = client.settle(&question(), CHAIN, Address::ZERO).await;
+        assert_eq!(settled.err(), error, "settle, {status}");
+        let checked = client.verify(&question(), Address::ZERO).await;
+        assert_eq!(checked.err(), error, "verify, {status}");
+    }
     Ok(())
 }
 
