@@ -36,6 +36,12 @@ impl Manner {
         Self::Says(StatusCode::OK, answer.to_string())
     }
 
+    /// Says that it is about to be settled, in this transaction.
+    pub fn promises(transaction: B256) -> Self {
+        let answer = json!({"success": false, "errorReason": "settlement_pending", "transaction": transaction, "network": ""});
+        Self::Says(StatusCode::OK, answer.to_string())
+    }
+
     pub fn refuses(reason: &str) -> Self {
         let answer = json!({"success": false, "errorReason": reason, "transaction": "", "network": ""});
         Self::Says(StatusCode::OK, answer.to_string())

@@ -40,6 +40,14 @@ pub struct Block {
     pub base_fee_per_gas: Option<U256>,
 }
 
+impl Block {
+    /// Its time, in seconds since the Unix epoch.
+    pub fn seconds(&self) -> Result<i64, RpcError> {
+        i64::try_from(self.timestamp.to::<u64>())
+            .map_err(|_| RpcError::Malformed("a block time beyond 63 bits".to_owned()))
+    }
+}
+
 /// A block by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockTag {

@@ -50,6 +50,14 @@ pub enum Difference {
     Elsewhere(Box<PaymentRecord>, Box<AuthorizedTransfer>),
 }
 
+impl Difference {
+    /// Whether a facilitator's word is all that the ledger has for the payment.
+    pub fn is_claim(&self) -> bool {
+        let (Self::NotOnChain(record) | Self::NotInLedger(record, _) | Self::Elsewhere(record, _)) = self;
+        record.state() == State::Claimed
+    }
+}
+
 /// Why there is no comparison.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuditError {
@@ -219,7 +227,7 @@ pub async fn reconcile(
     }
     for difference in &audit.differences {
         match difference {
-            Difference::NotOnChain(record) if record.state() == State::Claimed => {
+            Difference::NotOnChain(record) if difference.is_claim() => {
                 let sight = Sight { ledger: ledger.clone(), chain: Arc::clone(chain), rpc: rpc.clone() };
                 sight.resolve(record).await?;
             }
@@ -255,7 +263,6 @@ async fn write_down(
     let block = rpc.block(BlockTag::Number(transfer.block)).await?;
     // Reorganised since it was read: the next run sees where it went.
     let Some(block) = block.filter(|block| block.hash == transfer.block_hash) else { return Ok(()) };
-    let time = i64::try_from(block.timestamp.to::<u64>()).unwrap_or(i64::MAX);
-    ledger.include(record.key, inclusion(transfer, time), "reconciled with the chain").await?;
+    ledger.include(record.key, inclusion(transfer, block.seconds()?), "reconciled with the chain").await?;
     Ok(())
 }

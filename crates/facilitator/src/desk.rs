@@ -5,13 +5,14 @@ use crate::{
     keeper::keep,
     remote::{self, Panel},
     settler::{self, Setup},
+    sight::Sight,
     verify::{Verifier, verify_offline},
 };
 use alloy_primitives::{Address, Bytes};
 use obol_core::{Chain, ChainId, Payment, Reason, Refusal};
 use obol_evm::{Key, Reads, Rpc};
 use obol_facilitator_client::Client;
-use obol_ledger::{Attendant, Ledger, Proof, Settler};
+use obol_ledger::{Attendant, Ledger, PaymentRecord, Proof, Settler};
 use std::{
     collections::HashMap,
     fmt,
@@ -54,7 +55,7 @@ struct Desk {
 
 /// What payments are verified by.
 struct View {
-    rpc: Rpc,
+    sight: Sight,
     reads: Reads,
     highest: AtomicU64,
     gas: GasCeilings,
@@ -83,8 +84,8 @@ impl fmt::Debug for Facilitator {
 }
 
 impl View {
-    fn new(rpc: Rpc, gas: GasCeilings, factories: Vec<Address>) -> Self {
-        Self { reads: Reads::start(rpc.clone()), rpc, highest: AtomicU64::new(0), gas, factories }
+    fn new(sight: Sight, gas: GasCeilings, factories: Vec<Address>) -> Self {
+        Self { reads: Reads::start(sight.rpc.clone()), sight, highest: AtomicU64::new(0), gas, factories }
     }
 }
 
@@ -120,7 +121,7 @@ impl Facilitator {
             Some(view) => {
                 let verifier = Verifier {
                     chain: &desk.chain,
-                    rpc: &view.rpc,
+                    rpc: &view.sight.rpc,
                     reads: &view.reads,
                     highest: &view.highest,
                     timing: &self.timing,
@@ -160,6 +161,18 @@ impl Facilitator {
     /// Whether there is an endpoint by which what is said of this chain can be checked.
     pub fn sees(&self, chain: ChainId) -> bool {
         self.desks.get(&chain).is_some_and(|desk| desk.view.is_some())
+    }
+
+    /// Holds a payment that a facilitator says is settled against the chain, where there is an endpoint:
+    /// afterwards the ledger has it as paid, failed or doubted, or the endpoint does not tell.
+    pub async fn check(&self, payment: &PaymentRecord) {
+        let view = self.desks.get(&payment.key.chain).and_then(|desk| desk.view.as_ref());
+        if let Some(view) = view
+            && let Err(error) = view.sight.check(payment).await
+        {
+            tracing::debug!(chain = %payment.key.chain, payment = payment.id.0, %error,
+                "the chain does not tell what became of a payment");
+        }
     }
 
     /// Something is due on this chain: look now rather than at the next tick.
@@ -265,7 +278,8 @@ fn settled_by_us(
         wake: Arc::clone(&wake),
         stopped: stopped.clone(),
     });
-    let view = View::new(setup.rpc, setup.gas, setup.factories);
+    let sight = Sight { ledger: ledger.clone(), chain: Arc::clone(&setup.chain), rpc: setup.rpc };
+    let view = View::new(sight, setup.gas, setup.factories);
     Desk { chain: setup.chain, view: Some(view), way: Way::Settler(account), wake, state }
 }
 
@@ -286,6 +300,7 @@ fn settled_by_others(
         wake: Arc::clone(&wake),
         stopped: stopped.clone(),
     });
-    let view = setup.rpc.map(|rpc| View::new(rpc, setup.gas, setup.factories));
+    let sight = |rpc| Sight { ledger: ledger.clone(), chain: Arc::clone(&setup.chain), rpc };
+    let view = setup.rpc.map(|rpc| View::new(sight(rpc), setup.gas, setup.factories));
     Desk { chain: setup.chain, view, way: Way::Panel(panel), wake, state }
 }

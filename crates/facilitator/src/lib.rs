@@ -5,7 +5,7 @@
 //! tells the ledger what the chain shows.
 
 mod audit;
-mod auditor;
+mod block_before;
 mod counter;
 mod desk;
 mod first_block;
@@ -16,6 +16,7 @@ mod range;
 mod remote;
 mod settler;
 mod sight;
+mod unseen;
 mod verify;
 mod watcher;
 

@@ -12,9 +12,9 @@ pub(crate) use panel::Panel;
 
 use crate::{
     SettlerState, Timing,
-    auditor::audit,
     lead::{Lead, Led},
     sight::{Sight, TickError},
+    unseen::look_for_unseen,
     watcher::Watcher,
 };
 use alloy_primitives::Address;
@@ -116,7 +116,7 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
     let account = Account { chain: setup.chain.id, account };
     if let Some(sight) = &sight {
         tokio::spawn(keep_watch(Watcher::new(sight.clone()), led, seeing, setup.stopped.clone()));
-        tokio::spawn(audit(sight.clone(), setup.stopped.clone()));
+        tokio::spawn(look_for_unseen(sight.clone(), setup.stopped.clone()));
     }
     for client in setup.panel.clients() {
         let (panel, chain) = (Arc::clone(&setup.panel), Arc::clone(&setup.chain));
@@ -215,7 +215,7 @@ impl Remote {
             return Ok(false);
         }
         let seeing = Account { chain: self.asker.chain.id, account: SEEING };
-        Ok(self.asker.ledger.holder(seeing, self.asker.timing.lease).await?.is_some())
+        self.asker.ledger.is_led(seeing, self.asker.timing.lease).await
     }
 
     /// Puts a question whose time has come, when there is room.

@@ -11,9 +11,9 @@ mod watch_chain;
 
 use crate::{
     GasCeilings, Timing,
-    auditor::audit,
     lead::{Lead, Led},
     sight::{Sight, TickError},
+    unseen::look_for_unseen,
     watcher::Watcher,
 };
 use obol_core::{Chain, Reason};
@@ -186,7 +186,7 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
         low: false,
     };
     let chain = settler.chain.id;
-    tokio::spawn(audit(settler.watch.sight.clone(), setup.stopped.clone()));
+    tokio::spawn(look_for_unseen(settler.watch.sight.clone(), setup.stopped.clone()));
     let running = tokio::spawn(settler.run(setup.wake, setup.stopped));
     tokio::spawn(async move {
         if let Err(error) = running.await {

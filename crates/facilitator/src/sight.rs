@@ -1,9 +1,9 @@
 //! What the chain shows about payments of the ledger, written down in it.
 
-use crate::{first_block::block_before, limits::REORGANISED, range::Range};
+use crate::{block_before::block_before, limits::REORGANISED, range::Range};
 use obol_core::{Chain, ChainId, Finality};
 use obol_evm::{AuthorizationEvent, AuthorizedTransfer, BlockTag, NonceState, Receipt, Rpc, RpcError};
-use obol_ledger::{Inclusion, Ledger, LedgerError, PaymentRecord, UNKNOWN_BLOCK};
+use obol_ledger::{Inclusion, Ledger, LedgerError, PaymentRecord, State};
 use std::sync::Arc;
 
 /// What stopped a look at the chain, or what follows from it. The next one begins afresh.
@@ -42,13 +42,9 @@ pub(crate) enum Resolved {
 enum Finding {
     /// Its transfer is on the chain and was written down.
     Paid,
-    Cancelled,
-    /// The payer used its nonce for another transfer.
-    SpentElsewhere,
-    Expired,
-    /// It may still be settled.
-    Usable,
-    /// It may have been settled.
+    /// It can never be paid, for this reason.
+    Never(&'static str),
+    Open,
     Unclear,
 }
 
@@ -89,16 +85,27 @@ impl Sight {
             }
             finding => finding?,
         };
-        let why = match finding {
-            Finding::Paid => return Ok(Resolved::Paid),
-            Finding::Usable => return Ok(Resolved::Open),
-            Finding::Unclear => return Ok(Resolved::Unclear),
-            Finding::Cancelled => "the payer cancelled the authorization",
-            Finding::SpentElsewhere => "the payer used the authorization's nonce for another transfer",
-            Finding::Expired => "the authorization expired unused",
-        };
-        self.ledger.fail(payment.id, why).await?;
-        Ok(Resolved::Failed)
+        match finding {
+            Finding::Paid => Ok(Resolved::Paid),
+            Finding::Open => Ok(Resolved::Open),
+            Finding::Unclear => Ok(Resolved::Unclear),
+            Finding::Never(why) => {
+                self.ledger.fail(payment.id, why).await?;
+                Ok(Resolved::Failed)
+            }
+        }
+    }
+
+    /// The same of a payment for which there are words only. One that is said to be settled, and whose
+    /// nonce is unused, is doubted.
+    pub(crate) async fn check(&self, payment: &PaymentRecord) -> Result<Resolved, TickError> {
+        let resolved = self.resolve(payment).await?;
+        if resolved == Resolved::Open && payment.state() == State::Claimed {
+            tracing::error!(chain = %self.chain.id, payment = payment.id.0, claim = ?payment.claim,
+                "a payment is said to be settled, and its authorization is unused");
+            self.ledger.doubt(payment.id).await?;
+        }
+        Ok(resolved)
     }
 
     async fn find(&self, payment: &PaymentRecord) -> Result<Finding, TickError> {
@@ -107,8 +114,11 @@ impl Sight {
         let key = &payment.key;
         // Most are unused, and events can be far back: they are searched only when there is one.
         if self.rpc.nonce_state(key.asset, key.payer, key.nonce).await? == NonceState::Unused {
-            let final_time = last.map_or(Ok(0), |block| seconds(block.timestamp.to()))?;
-            return Ok(if final_time > payment.valid_before { Finding::Expired } else { Finding::Usable });
+            let final_time = last.map_or(Ok(0), |block| block.seconds())?;
+            return Ok(match final_time > payment.valid_before {
+                true => Finding::Never("the authorization expired unused"),
+                false => Finding::Open,
+            });
         }
         let event = self.search(payment, head).await?;
         let last = last.map_or(0, |block| block.number.to::<u64>());
@@ -119,11 +129,15 @@ impl Sight {
                 let paid = receipt.authorized_transfers().iter().any(|transfer| pays(transfer, payment));
                 Ok(match paid {
                     true => Finding::Paid,
-                    false if block <= last => Finding::SpentElsewhere,
+                    false if block <= last => {
+                        Finding::Never("the payer used the authorization's nonce for another transfer")
+                    }
                     false => Finding::Unclear,
                 })
             }
-            Some(AuthorizationEvent::Canceled { block, .. }) if block <= last => Ok(Finding::Cancelled),
+            Some(AuthorizationEvent::Canceled { block, .. }) if block <= last => {
+                Ok(Finding::Never("the payer cancelled the authorization"))
+            }
             Some(AuthorizationEvent::Canceled { .. }) | None => Ok(Finding::Unclear),
         }
     }
@@ -135,10 +149,10 @@ impl Sight {
         head: u64,
     ) -> Result<Option<AuthorizationEvent>, TickError> {
         let key = &payment.key;
-        let first = match payment.verified_block {
+        let first = match payment.verified_at() {
+            Some(block) => block.saturating_sub(REORGANISED),
             // It was taken where nobody could look.
-            ..=UNKNOWN_BLOCK => block_before(&self.rpc, payment.created_at).await?,
-            block => block.saturating_sub(REORGANISED),
+            None => block_before(&self.rpc, payment.created_at).await?,
         };
         let mut to = head;
         let mut range = Range::default();
@@ -156,7 +170,7 @@ impl Sight {
     pub(crate) async fn block_time(&self, receipt: &Receipt) -> Result<Option<i64>, TickError> {
         let block = self.rpc.block(BlockTag::Number(receipt.block_number.to())).await?;
         let same = block.filter(|block| block.hash == receipt.block_hash);
-        same.map(|block| seconds(block.timestamp.to())).transpose().map_err(TickError::from)
+        same.map(|block| block.seconds()).transpose().map_err(TickError::from)
     }
 
     /// Writes down every payment of this ledger that a receipt's events pay.
@@ -201,8 +215,4 @@ pub(crate) const fn inclusion(transfer: &AuthorizedTransfer, block_time: i64) ->
         block_time,
         log_index: transfer.log_index,
     }
-}
-
-fn seconds(timestamp: u64) -> Result<i64, RpcError> {
-    i64::try_from(timestamp).map_err(|_| RpcError::Malformed("a block time beyond 63 bits".to_owned()))
 }

@@ -29,8 +29,10 @@ pub(crate) struct Watcher {
     pub(crate) head: Option<obol_evm::Block>,
     /// The last head under which every block of the ledger's was on the chain.
     vouched: Option<(u64, B256)>,
-    /// The first block with payments that the endpoint does not have, and should.
-    lacks: Option<u64>,
+    /// Blocks with payments that the endpoint did not have then.
+    unseen: BTreeSet<(u64, B256)>,
+    /// Whether it was said to lack a block that it should have.
+    lacking: bool,
     /// When a reorganisation last took settlements back: they wait anew since then.
     pub(crate) reopened_at: Timestamp,
     /// When it last did, until somebody sends what was taken back again.
@@ -49,7 +51,8 @@ impl Watcher {
             sight,
             head: None,
             vouched: None,
-            lacks: None,
+            unseen: BTreeSet::new(),
+            lacking: false,
             reopened_at: Timestamp(0),
             taken_back: None,
             range: Range::default(),
@@ -62,6 +65,7 @@ impl Watcher {
     pub(crate) fn forget(&mut self) {
         self.head = None;
         self.vouched = None;
+        self.unseen.clear();
     }
 
     /// Looks for what others have settled, up to the final block `last`.

@@ -170,7 +170,7 @@ impl Ledger {
         self.writer
             .write(Op::Claim, move |txn| {
                 let Some(record) = asked(txn, id)? else { return Ok(()) };
-                if record.verified_block > 0 {
+                if record.has_to_be_seen() {
                     let _moved_meanwhile =
                         txn.follow::<Take>(record, "the facilitator says that it is settled", |record| {
                             record.claim = Some(transaction);
@@ -187,13 +187,13 @@ impl Ledger {
             .await
     }
 
-    /// An endpoint does not show what was claimed: it is to be asked for again, and from now on to be
-    /// seen, in whatever block it may be.
+    /// The nonce of what was claimed is unused: it is to be asked for again, and from now on to be seen,
+    /// in whatever block it may be.
     pub async fn doubt(&self, id: PaymentId) -> Result<(), LedgerError> {
         self.writer
             .write(Op::Claim, move |txn| {
                 let Some(record) = txn.payment(id)? else { return Ok(()) };
-                let why = "the chain does not show what the facilitator says";
+                let why = "the facilitator says that it is settled, and its authorization is unused";
                 let _moved_meanwhile = txn.follow::<Doubt>(record, why, |record| {
                     record.verified_block = record.verified_block.max(UNKNOWN_BLOCK);
                 })?;

@@ -110,23 +110,11 @@ impl Ledger {
         self.writer.write(Op::Lease, move |txn| lease(txn, settler, holder, ttl)).await
     }
 
-    /// Who has the right now, if anybody. `ttl` is what leases last for.
-    pub async fn holder(&self, settler: Settler, ttl: Duration) -> Result<Option<String>, LedgerError> {
+    /// Whether anybody has the right now. `ttl` is what leases last for.
+    pub async fn is_led(&self, settler: Settler, ttl: Duration) -> Result<bool, LedgerError> {
         self.writer
             .write(Op::Read, move |txn| {
-                let now = txn.now();
-                // As for whom the lease is refused.
-                txn.one(
-                    "SELECT holder FROM leases WHERE chain = ?1 AND settler = ?2 AND expires_at > ?3 \
-                     AND expires_at <= ?4",
-                    params![
-                        chain_code(settler.chain),
-                        settler.account.as_slice(),
-                        now.0,
-                        now.after(ttl.saturating_mul(2)).0
-                    ],
-                    |row| Ok(row.get(0)?),
-                )
+                Ok(known_lease(txn, settler)?.is_some_and(|known| known.is_in_force(txn.now(), ttl)))
             })
             .await
     }
@@ -304,30 +292,42 @@ fn read_call(row: &Row<'_>) -> Result<SettlementCall, LedgerError> {
     Ok(SettlementCall { token: account(blob(row, 0)?)?, data: bytes(1)?, deployment })
 }
 
-fn lease(txn: &Txn<'_>, settler: Settler, holder: String, ttl: Duration) -> Result<Leased, LedgerError> {
-    let key = (chain_code(settler.chain), settler.account);
-    let known = txn.one(
+struct KnownLease {
+    holder: String,
+    epoch: i64,
+    until: Timestamp,
+}
+
+impl KnownLease {
+    /// A clock that was set back must not keep a dead holder's lease alive for longer than any lease
+    /// can last.
+    fn is_in_force(&self, now: Timestamp, ttl: Duration) -> bool {
+        self.until > now && self.until <= now.after(ttl.saturating_mul(2))
+    }
+}
+
+fn known_lease(txn: &Txn<'_>, settler: Settler) -> Result<Option<KnownLease>, LedgerError> {
+    txn.one(
         "SELECT holder, epoch, expires_at FROM leases WHERE chain = ?1 AND settler = ?2",
-        params![key.0, key.1.as_slice()],
-        |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, Timestamp(row.get(2)?))),
-    )?;
+        params![chain_code(settler.chain), settler.account.as_slice()],
+        |row| Ok(KnownLease { holder: row.get(0)?, epoch: row.get(1)?, until: Timestamp(row.get(2)?) }),
+    )
+}
+
+fn lease(txn: &Txn<'_>, settler: Settler, holder: String, ttl: Duration) -> Result<Leased, LedgerError> {
     let now = txn.now();
-    let epoch = match known {
+    let epoch = match known_lease(txn, settler)? {
         None => 1,
-        // A clock that was set back must not keep a dead holder's lease alive for longer than
-        // any lease can last.
-        Some((other, _, until))
-            if other != holder && until > now && until <= now.after(ttl.saturating_mul(2)) =>
-        {
-            return Ok(Leased::HeldBy { holder: other, until });
+        Some(other) if other.holder != holder && other.is_in_force(now, ttl) => {
+            return Ok(Leased::HeldBy { holder: other.holder, until: other.until });
         }
-        Some((same, epoch, until)) if same == holder && until > now => epoch,
-        Some((_, epoch, _)) => epoch + 1,
+        Some(same) if same.holder == holder && same.until > now => same.epoch,
+        Some(over) => over.epoch + 1,
     };
     txn.execute(
         "INSERT INTO leases (chain, settler, holder, epoch, expires_at) VALUES (?1, ?2, ?3, ?4, ?5) \
          ON CONFLICT (chain, settler) DO UPDATE SET holder = ?3, epoch = ?4, expires_at = ?5",
-        params![key.0, key.1.as_slice(), holder, epoch, now.after(ttl).0],
+        params![chain_code(settler.chain), settler.account.as_slice(), holder, epoch, now.after(ttl).0],
     )?;
     Ok(Leased::Mine(Lease { settler, epoch }))
 }

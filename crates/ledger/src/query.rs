@@ -4,7 +4,7 @@ use crate::{
     Delivery, Event, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     evidence::chains,
     op::Op,
-    sets::{claimed, open, owed, paid},
+    sets::{claimed, owed, paid},
     txn::{Txn, account, amount, blob, chain, chain_code, select_payments, state},
 };
 use alloy_primitives::{Address, B256};
@@ -184,21 +184,6 @@ impl Ledger {
                     select_payments!("chain = ?1 AND ", owed!(), " ORDER BY id"),
                     [chain_code(chain)],
                 )
-            })
-            .await
-    }
-
-    /// The smallest block at which a payment of this chain was verified that is not final: where
-    /// a search for its transfer has to begin.
-    pub async fn earliest_open_block(&self, chain: ChainId) -> Result<Option<u64>, LedgerError> {
-        self.writer
-            .write(Op::Read, move |txn| {
-                let block = txn.one(
-                    concat!("SELECT min(verified_block) FROM payments WHERE chain = ?1 AND ", open!()),
-                    [chain_code(chain)],
-                    |row| Ok(row.get::<_, Option<i64>>(0)?),
-                )?;
-                block.flatten().map(crate::txn::number).transpose()
             })
             .await
     }

@@ -102,6 +102,19 @@ pub struct PaymentRecord {
 }
 
 impl PaymentRecord {
+    /// The block at which an endpoint verified it: its transfer is in no earlier one.
+    pub const fn verified_at(&self) -> Option<u64> {
+        match self.verified_block {
+            ..=UNKNOWN_BLOCK => None,
+            block => Some(block),
+        }
+    }
+
+    /// Whether nobody's word stands for its transfer: an endpoint has verified it, or has doubted a claim.
+    pub const fn has_to_be_seen(&self) -> bool {
+        self.verified_block > 0
+    }
+
     pub const fn state(&self) -> State {
         self.state
     }

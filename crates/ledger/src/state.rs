@@ -126,7 +126,7 @@ arrows! {
     Redue: Submitting | Submitted => Due;
     /// The token's events show the transfer, whoever sent it.
     Include: Reserved | Released | Due | Submitting | Submitted | Failed | Waived | Claimed => Included;
-    /// There is an endpoint now, and it does not show what was claimed.
+    /// There is an endpoint now, and by it the claimed payment's authorization is unused.
     Doubt: Claimed => Submitted;
     /// The block of the transfer is gone, and a transaction of ours, or a facilitator that was asked,
     /// may still pay.

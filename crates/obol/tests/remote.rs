@@ -138,6 +138,38 @@ async fn a_seller_without_key_or_endpoint_sells_on_a_facilitators_word_and_check
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_the_chain_does_not_show_is_a_difference_and_reconcile_says_what_comes_of_it()
+-> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (folder, chain) = (folder.path(), Devchain::start(Options::default()).await?);
+    let upstream = Upstream::hello().await?;
+    offer(folder, &upstream, &chain)?;
+    let facilitator = facilitator(folder, &chain).await?;
+    let seller = verifier(folder, &facilitator, TOKEN).await?;
+    assert_eq!(customer(&chain, &seller).await?.buy(AT).await?.status, 200);
+    drop((seller, facilitator));
+    chain.reorg(1).await?;
+    for command in ["verify", "reconcile"] {
+        let told = Command::new(env!("CARGO_BIN_EXE_obol"))
+            .args(["ledger", command, "--ledger", "obol.db", "--output", "json"])
+            .args(["--rpc", &format!("base-sepolia={}", chain.url())])
+            .current_dir(folder)
+            .output()
+            .await?;
+        let said = String::from_utf8_lossy(&told.stderr);
+        assert_eq!(told.status.code(), Some(3), "{command}: {said}");
+        let found: Value = serde_json::from_slice(&told.stdout)?;
+        let kind = &found["chains"][0]["differences"][0]["kind"];
+        assert_eq!(kind, "not_on_chain", "{command}: {found}");
+        let advises = said.contains("a verifier with --rpc asks for those again");
+        assert_eq!(advises, command == "reconcile", "{said}");
+        assert!(!said.contains("what the ledger took from final blocks"), "{said}");
+    }
+    chain.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_facilitator_that_does_not_know_the_seller_sells_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (folder, chain) = (folder.path(), Devchain::start(Options::default()).await?);

@@ -307,9 +307,15 @@ impl Sale {
         let ledger = &self.shared.ledger;
         match ledger.outcome(id, until).await? {
             Outcome::Claimed(_) if self.shared.facilitator.sees(chain) => {
-                ledger.doubt(id).await?;
+                if let Some(record) = ledger.payment(id).await? {
+                    let check = self.shared.facilitator.check(&record);
+                    let _in_time = tokio::time::timeout_at(until, check).await;
+                }
                 self.shared.facilitator.wake(chain);
-                ledger.outcome(id, until).await
+                match ledger.outcome(id, until).await? {
+                    Outcome::Claimed(_) => Ok(Outcome::Open(State::Claimed)),
+                    outcome => Ok(outcome),
+                }
             }
             outcome => Ok(outcome),
         }

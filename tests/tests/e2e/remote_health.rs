@@ -1,12 +1,13 @@
 //! What an operator is told of facilitators and of the chain behind them.
 
+use alloy_primitives::B256;
 use anyhow::Result;
 use futures_util::future::try_join_all;
 use hyper::StatusCode;
 use obol_core::Reason;
 use obol_devchain::{
     Devchain, Mining, Options,
-    fault::{Fault, FaultyRpc},
+    fault::{Fault, FaultyRpc, Rule},
 };
 use obol_facilitator::SettlerState;
 use obol_tests::{AT, Checking, Manner, RemoteShop, Upstream, others, until};
@@ -98,6 +99,40 @@ async fn a_burst_is_sold_by_the_next_one_while_that_is_being_tried() -> Result<(
     })
     .await?;
     remote.abandon().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_facilitator_whose_promises_come_to_nothing_is_down_and_one_that_nobody_can_check_is_not()
+-> Result<()> {
+    let chain = Devchain::start(Options { mining: Mining::Automine, ..Options::default() }).await?;
+    let rpc = FaultyRpc::start(chain.url()).await?;
+    let through = |options: &mut obol_tests::ShopOptions| options.rpc = Some(rpc.url().to_owned());
+    let remote = RemoteShop::open_on(chain, Manner::promises(B256::repeat_byte(0x77)), through).await?;
+    rpc.set_rules([Rule::of(Fault::Status(503)).on(["eth_getTransactionReceipt"])]);
+    // When the second waits no more, the first one's transaction has been looked for in vain.
+    for number in 0..2 {
+        remote.customer(number).buy(AT).await?.expect_refusal(Reason::SettlementPending)?;
+    }
+    assert_eq!(state(&remote), Some(SettlerState::Leading));
+    rpc.heal();
+    remote.customer(2).buy(AT).await?.expect_refusal(Reason::SettlementPending)?;
+    until_it_is(&remote, SettlerState::FacilitatorDown).await?;
+    remote.meddler.behave(Manner::Honest);
+    // Nobody is kept away, and the next one shows that it settles.
+    assert_eq!(remote.customer(3).buy(AT).await?.status, StatusCode::OK);
+    assert_eq!(state(&remote), Some(SettlerState::Leading));
+    remote.abandon().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_chain_shows_is_no_answer_of_a_facilitator_that_hangs() -> Result<()> {
+    let remote = RemoteShop::open(true, Manner::Says(StatusCode::BAD_GATEWAY, String::new())).await?;
+    remote.customer(0).buy(AT).await?.expect_refusal(Reason::SettlementPending)?;
+    assert_eq!(state(&remote), Some(SettlerState::FacilitatorDown));
+    remote.meddler.behave(Manner::SettlesAndHangs);
+    remote.shop.until_payment(|record| record.state().is_paid()).await?;
+    assert_eq!(state(&remote), Some(SettlerState::FacilitatorDown));
+    remote.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -278,6 +278,36 @@ async fn a_claim_of_the_time_without_an_endpoint_delivers_nothing_until_it_is_se
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_of_which_the_endpoint_does_not_tell_delivers_nothing_and_stays_a_claim() -> Result<()> {
+    let chain = Devchain::start(Options { mining: Mining::Automine, ..Options::default() }).await?;
+    let rpc = FaultyRpc::start(chain.url()).await?;
+    let remote = RemoteShop::open_on(chain, Manner::Hangs, blind).await?;
+    let (_, header) = remote.customer(0).payment(AT).await?;
+    let told = from(remote.shop.address, BUYER, &header).await?;
+    told.expect_refusal(Reason::SettlementPending)?;
+    remote.meddler.behave(Manner::Honest);
+    remote.shop.until_payment(|record| record.state() == State::Claimed).await?;
+    rpc.set_rules([Rule::of(Fault::Answer(serde_json::json!([]))).on(["eth_getLogs"])]);
+    let remote = remote
+        .reopen_as(|options| {
+            proxied(options);
+            options.rpc = Some(rpc.url().to_owned());
+        })
+        .await?;
+    for _ in 0..2 {
+        let told = from(remote.shop.address, BUYER, &header).await?;
+        told.expect_refusal(Reason::SettlementPending)?;
+        let payments = remote.shop.payments().await?;
+        assert!(payments.iter().all(|record| record.state() == State::Claimed), "{payments:?}");
+    }
+    rpc.heal();
+    // It is looked for when its client comes, and not only now and then.
+    let served = from(remote.shop.address, BUYER, &header).await?;
+    assert_eq!((served.status, remote.transfers().await?.len()), (StatusCode::OK, 1));
+    remote.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_facilitators_words_stay_words() -> Result<()> {
     for shape in [proxied, blind] {
         let remote = RemoteShop::open_as(Manner::Honest, shape).await?;

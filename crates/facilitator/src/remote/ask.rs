@@ -110,12 +110,7 @@ impl Asker {
         let asked_at = Instant::now();
         let answer = tokio::select! {
             answer = client.settle(&body, chain, payer) => answer,
-            resolved = self.is_over_meanwhile(&record) => {
-                if resolved == Resolved::Paid {
-                    self.panel.proved(client);
-                }
-                return Ok(After::Ended);
-            }
+            () = self.is_over_meanwhile(&record) => return Ok(After::Ended),
         };
         if answer.is_ok() {
             self.panel.answered(client);
@@ -125,28 +120,14 @@ impl Asker {
                 self.claimed(&record, client, transaction, asked_at).await
             }
             Ok(SettleAnswer::Pending(transaction)) => {
-                self.ledger.promised(record.id, transaction).await?;
-                match (transaction, &self.sight) {
-                    (Some(transaction), Some(sight))
-                        if self.look(sight, &record, transaction).await? == Shown::Paid =>
-                    {
-                        self.panel.proved(client);
-                        Ok(After::Ended)
-                    }
-                    (_, sight) => {
-                        if sight.is_some() && turn == Turn::First {
-                            self.panel.doubts(client, asked_at);
-                        }
-                        self.end_if_over(&record, TOO_LATE).await
-                    }
-                }
+                self.promised(&record, client, transaction, (turn, asked_at)).await
             }
             Ok(SettleAnswer::Refused(word)) => self.refused(&record, client, &word).await,
             Ok(SettleAnswer::Doubtful(word)) => {
                 self.tell(&record, client, &word);
                 // Of one that is put again it is what became of the first time.
                 if turn == Turn::First {
-                    self.panel.doubts(client, asked_at);
+                    self.panel.fruitless(client, asked_at);
                 }
                 self.end_if_over(&record, LATE).await
             }
@@ -175,7 +156,7 @@ impl Asker {
     /// has failed. One that was verified by an endpoint waits for one.
     async fn end_if_over(&self, record: &PaymentRecord, late: u64) -> Result<After, TickError> {
         let end = u64::try_from(record.valid_before).unwrap_or(0).saturating_add(late);
-        if self.sight.is_some() || record.verified_block > 0 || unix_now() <= end {
+        if self.sight.is_some() || record.has_to_be_seen() || unix_now() <= end {
             return Ok(After::Again);
         }
         let why = "the authorization has expired, and no facilitator has said that it was settled";
@@ -185,14 +166,14 @@ impl Asker {
 
     /// Ends when the chain shows what became of the payment, which may be long before the facilitator
     /// says it.
-    async fn is_over_meanwhile(&self, record: &PaymentRecord) -> Resolved {
+    async fn is_over_meanwhile(&self, record: &PaymentRecord) {
         let Some(sight) = &self.sight else { return std::future::pending().await };
         let block = Duration::from_millis(self.chain.block_millis);
         let pause = (block * 2).clamp(Duration::from_secs(1), Duration::from_secs(10));
         loop {
             tokio::time::sleep(pause).await;
-            if let Ok(resolved @ (Resolved::Paid | Resolved::Failed)) = sight.resolve(record).await {
-                return resolved;
+            if let Ok(Resolved::Paid | Resolved::Failed) = sight.resolve(record).await {
+                return;
             }
         }
     }
@@ -209,7 +190,7 @@ impl Asker {
             self.panel.proved(client);
             self.ledger.claimed(record.id, transaction).await?;
             // One that an endpoint has verified is promised only, and waits for an endpoint.
-            return Ok(if record.verified_block > 0 { After::Again } else { After::Ended });
+            return Ok(if record.has_to_be_seen() { After::Again } else { After::Ended });
         };
         self.ledger.promised(record.id, Some(transaction)).await?;
         let why = match self.look(sight, record, transaction).await? {
@@ -227,6 +208,37 @@ impl Asker {
         Ok(After::Again)
     }
 
+    /// It says that it will be settled, if by this transaction. Of a question that is put again it is
+    /// what became of the first time.
+    async fn promised(
+        &self,
+        record: &PaymentRecord,
+        client: &Client,
+        transaction: Option<B256>,
+        (turn, asked_at): (Turn, Instant),
+    ) -> Result<After, TickError> {
+        self.ledger.promised(record.id, transaction).await?;
+        if let Some(sight) = &self.sight {
+            let shown = match transaction {
+                Some(transaction) => self.look(sight, record, transaction).await?,
+                None => Shown::Nothing,
+            };
+            match shown {
+                Shown::Paid => {
+                    self.panel.proved(client);
+                    return Ok(After::Ended);
+                }
+                Shown::SomethingElse | Shown::Nothing if turn == Turn::First => {
+                    let why = "it says that it is about to settle, and the chain shows nothing of it in time";
+                    self.panel.complains(client, "pending", &why, Some(record.id));
+                    self.panel.fruitless(client, asked_at);
+                }
+                Shown::SomethingElse | Shown::Nothing | Shown::Unknown => {}
+            }
+        }
+        self.end_if_over(record, TOO_LATE).await
+    }
+
     /// It says that it did not try. That is believed of a question that was put once, and not against
     /// the chain.
     async fn refused(
@@ -239,7 +251,7 @@ impl Asker {
         if let Some(sight) = &self.sight {
             match sight.resolve(record).await? {
                 Resolved::Open => {}
-                // Somebody has used its nonce.
+                // Its nonce may be used.
                 Resolved::Unclear => return Ok(After::Again),
                 Resolved::Paid | Resolved::Failed => return Ok(After::Ended),
             }

@@ -12,7 +12,7 @@ pub(super) struct Health {
     pub(super) lies: Fault,
     /// It answered a question to settle, and neither settled nor refused. A buyer may be to blame: others
     /// are preferred to it, and nobody is kept away.
-    pub(super) doubts: Fault,
+    pub(super) fruitless: Fault,
     /// When it was asked what it settles. Keeps no payment from it: it is nobody's loss.
     pub(super) absent: Fault,
     /// When a payment last had an answer.
@@ -78,7 +78,7 @@ impl Penalty {
 
 impl Health {
     pub(super) fn is_up(&self) -> bool {
-        [self.silence, self.lost, self.lies, self.doubts].into_iter().all(Fault::is_over)
+        [self.silence, self.lost, self.lies, self.fruitless].into_iter().all(Fault::is_over)
     }
 
     /// Whether it may be asked where nobody else is left: it is being tried, and may well answer.
@@ -88,7 +88,7 @@ impl Health {
 
     /// Whether its last answers came, and were so.
     pub(super) fn is_well(&self) -> bool {
-        self.answers() && self.lies.times == 0 && self.doubts.times == 0
+        self.answers() && self.lies.times == 0 && self.fruitless.times == 0
     }
 
     pub(super) fn answers(&self) -> bool {
@@ -113,7 +113,7 @@ impl Health {
         if up {
             self.lost.try_again(LOST);
             self.lies.try_again(LIE);
-            self.doubts.try_again(LOST);
+            self.fruitless.try_again(LOST);
         }
         up
     }

@@ -129,7 +129,7 @@ impl Panel {
         let told = member.complaints.lock().unwrap_or_else(PoisonError::into_inner).count(reason);
         let payment = payment.map(|id| id.0);
         if let Some(times) = told {
-            tracing::warn!(facilitator = %client.url(), payment, times, %why, "the facilitator refuses payments");
+            tracing::warn!(facilitator = %client.url(), payment, times, %why, "the facilitator does not settle payments");
         }
     }
 
@@ -153,12 +153,11 @@ impl Panel {
         self.heard(client, |health| &mut health.lost);
     }
 
-    /// What it said was so.
+    /// What it said was so, whether or not it answers now.
     pub(super) fn proved(&self, client: &Client) {
-        self.answered(client);
         if let Some(member) = self.member(client) {
             let mut health = member.lock();
-            (health.lies, health.doubts) = (Fault::default(), Fault::default());
+            (health.lies, health.fruitless) = (Fault::default(), Fault::default());
         }
     }
 
@@ -182,9 +181,9 @@ impl Panel {
     }
 
     /// It has answered a question to settle, and nothing came of it.
-    pub(super) fn doubts(&self, client: &Client, asked_at: Instant) {
+    pub(super) fn fruitless(&self, client: &Client, asked_at: Instant) {
         if let Some(member) = self.member(client) {
-            member.lock().doubts.happen(asked_at, LOST);
+            member.lock().fruitless.happen(asked_at, LOST);
         }
     }
 
@@ -315,7 +314,7 @@ mod tests {
     fn a_facilitator_of_which_nothing_comes_is_asked_last_and_told() {
         let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
         let panel = Panel::new(vec![client(first), client(second)]);
-        let doubted = |url| panel.doubts(panel.named(url).expect("named"), Instant::now());
+        let doubted = |url| panel.fruitless(panel.named(url).expect("named"), Instant::now());
         doubted(first);
         assert_eq!((chosen(&panel), panel.is_open(), panel.is_well()), (second, true, true));
         doubted(second);
@@ -353,9 +352,21 @@ mod tests {
         let panel = Panel::new(vec![client("http://127.0.0.1:1")]);
         let only = panel.clients().next().expect("one");
         panel.lied(only, Instant::now());
+        panel.lost(only, &"timed out", Instant::now());
         panel.answered(only);
         assert!(!panel.is_open() && !panel.is_well());
         panel.proved(only);
+        assert!(panel.is_open() && panel.is_well());
+    }
+
+    #[test]
+    fn silence_is_made_up_for_by_an_answer_and_by_no_proof() {
+        let panel = Panel::new(vec![client("http://127.0.0.1:1")]);
+        let only = panel.clients().next().expect("one");
+        panel.lost(only, &"timed out", Instant::now());
+        panel.proved(only);
+        assert!(!panel.is_open() && !panel.is_well());
+        panel.answered(only);
         assert!(panel.is_open() && panel.is_well());
     }
 

@@ -1,11 +1,17 @@
 //! Where the ledger says that payments are on the chain, and whether they still are.
 
-use super::{OVERLAP, Watcher};
+use super::Watcher;
 use crate::sight::TickError;
 use alloy_primitives::B256;
 use obol_evm::BlockTag;
 use obol_ledger::{BatchId, BatchState, Clock, LiveBatch, PaymentId};
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+/// Blocks by which one of an endpoint's nodes may be behind the one that told what is final.
+const BEHIND: u64 = 64;
 
 /// What the ledger says is in a block.
 enum Held {
@@ -28,7 +34,7 @@ type Places = BTreeMap<(u64, B256), Vec<Held>>;
 
 impl Watcher {
     /// Takes back what is in blocks that are gone. While the head under which everything was
-    /// last seen is on the chain, only newer blocks can be gone.
+    /// last seen is on the chain, only newer blocks can be gone, and those that were not seen then.
     pub(crate) async fn drop_orphans(&mut self, live: &[LiveBatch]) -> Result<(), TickError> {
         let Some(head) = self.head.as_ref().map(|head| (head.number.to::<u64>(), head.hash)) else {
             return Ok(());
@@ -38,18 +44,20 @@ impl Watcher {
             Some((number, hash)) if self.look(number, hash).await? == Seen::There => number,
             _ => 0,
         };
-        let mut all_there = true;
-        for ((number, hash), held) in places.into_iter().filter(|((number, _), _)| *number > vouched_up_to) {
+        let mut unseen = BTreeSet::new();
+        for (place @ (number, hash), held) in places {
+            if number <= vouched_up_to && !self.unseen.contains(&place) {
+                continue;
+            }
             match self.look(number, hash).await? {
                 Seen::There => {}
                 Seen::Gone => self.take_back(number, hash, held).await?,
                 // Others may be gone all the same.
-                Seen::Unknown => all_there = false,
+                Seen::Unknown => _ = unseen.insert(place),
             }
         }
-        if all_there {
-            self.vouched = Some(head);
-        }
+        self.unseen = unseen;
+        self.vouched = Some(head);
         Ok(())
     }
 
@@ -75,7 +83,7 @@ impl Watcher {
                 Seen::Unknown => lacks = lacks.or(Some(number)),
             }
         }
-        self.tell_what_it_lacks(lacks.filter(|number| number + OVERLAP < last));
+        self.tell_what_it_lacks(lacks.filter(|number| number + BEHIND < last));
         if !batches.is_empty() || !payments.is_empty() {
             self.sight.ledger.finalize(batches, payments).await?;
         }
@@ -84,11 +92,11 @@ impl Watcher {
 
     /// Once, and again after it had all.
     fn tell_what_it_lacks(&mut self, block: Option<u64>) {
-        if let Some(block) = block.filter(|_| self.lacks.is_none()) {
+        if let Some(block) = block.filter(|_| !self.lacking) {
             tracing::error!(chain = %self.sight.chain.id, endpoint = self.sight.rpc.shown(), block,
                 "the endpoint has no such block, though it calls a later one final: the payments in it wait");
         }
-        self.lacks = block;
+        self.lacking = block.is_some();
     }
 
     async fn places(&self, live: &[LiveBatch]) -> Result<Places, TickError> {

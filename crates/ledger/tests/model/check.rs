@@ -349,12 +349,6 @@ async fn lists(world: &World, chain: ChainId) -> Result<(), String> {
     let next = model.batches.iter().filter(used).map(|batch| batch.nonce + 1).max();
     same("the final nonce", &ledger.final_nonce(settler(chain)).await.map_err(unread)?, &next)?;
 
-    let open = |row: &&Row| {
-        here(row) && (row.state == State::Reserved || is_owed(row.state) || row.state == State::Included)
-    };
-    let first = model.rows.iter().filter(open).map(|row| row.verified_block).min();
-    same("the earliest open block", &ledger.earliest_open_block(chain).await.map_err(unread)?, &first)?;
-
     let unsettled = |row: &&Row| here(row) && is_owed(row.state) && row.delivery != Delivery::None;
     let count = model.rows.iter().filter(unsettled).count() as u64;
     let oldest = model.rows.iter().filter(unsettled).map(|row| Timestamp(row.created_at)).min();

@@ -11,7 +11,7 @@ use crate::{
 use obol_core::{ChainId, Registry};
 use obol_evm::PlainTransfer;
 use obol_facilitator::{Audit, AuditError, Difference, audit, reconcile as write_down};
-use obol_ledger::{Clock, Ledger, Place, State};
+use obol_ledger::{Clock, Ledger, Place};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
@@ -49,12 +49,12 @@ pub(super) async fn reconcile(compared: &Compared) -> Result<(), Failure> {
             .map_err(|error| uncompared(endpoint, error))?;
         let (left, _) = agree(&ledger, endpoint).await?;
         eprintln!("{chain}: {} differences, {} are left", found.differences.len(), left.differences.len());
-        let is_claim = |difference: &Difference| matches!(difference, Difference::NotOnChain(record) if record.state() == State::Claimed);
-        let claims = left.differences.iter().filter(|difference| is_claim(difference)).count();
+        let claims = left.differences.iter().filter(|difference| difference.is_claim()).count();
         if claims > 0 {
             eprintln!(
                 "{chain}: {claims} are payments that a facilitator says are settled, and the chain does not show: a \
-                 verifier with --rpc asks for them again, and they fail when they can no longer be settled"
+                 verifier with --rpc asks for those again whose authorization is unused, and they fail when it has \
+                 expired; of the others another endpoint may tell more"
             );
         }
         if claims < left.differences.len() {
@@ -144,14 +144,14 @@ fn report(audits: &[Audit], registry: &Registry, output: Output) -> Result<(), F
             if proven > 0 {
                 output::print(&format!(
                     "Of {} the ledger has a facilitator's word only; `obol ledger reconcile` makes it earned.\n",
-                    payments(proven)
+                    output::payments(proven)
                 ));
             }
         }
     }
     match differences {
         0 => Ok(()),
-        some => Err(Failure::differs(format!("ledger and chain differ in {}", payments(some)))),
+        some => Err(Failure::differs(format!("ledger and chain differ in {}", output::payments(some)))),
     }
 }
 
@@ -159,14 +159,7 @@ fn verdict(chains: usize, differences: usize) -> String {
     match (chains, differences) {
         (0, _) => "The ledger has no payments to compare.".to_owned(),
         (_, 0) => "Ledger and chain agree to the last atomic unit.".to_owned(),
-        (_, some) => format!("LEDGER AND CHAIN DIFFER IN {}.", payments(some).to_uppercase()),
-    }
-}
-
-fn payments(count: usize) -> String {
-    match count {
-        1 => "one payment".to_owned(),
-        some => format!("{some} payments"),
+        (_, some) => format!("LEDGER AND CHAIN DIFFER IN {}.", output::payments(some).to_uppercase()),
     }
 }
 
@@ -234,7 +227,7 @@ struct DifferenceView {
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 enum Kind {
-    /// Paid in the ledger, and no such transfer on the chain.
+    /// Paid or claimed in the ledger, and no such transfer on the chain.
     NotOnChain,
     /// Paid on the chain, and not in the ledger.
     NotInLedger,
