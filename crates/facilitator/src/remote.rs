@@ -185,6 +185,12 @@ impl Remote {
     }
 
     async fn tick(&mut self) -> Result<(), TickError> {
+        // Whose endpoint is out of order sees no more than who has none, and keeps nobody from asking.
+        if !*self.sees.borrow() {
+            self.leads.send_if_modified(|known| std::mem::replace(known, false));
+            self.lead.end().await;
+            return Ok(());
+        }
         let leads = self.lead.hold().await? != Led::ByAnother && !self.is_outseen().await?;
         self.leads.send_if_modified(|known| std::mem::replace(known, leads) != leads);
         if !leads {
@@ -313,14 +319,15 @@ async fn keep_watch(
     let pause = Duration::from_millis(watcher.sight.chain.block_millis.clamp(250, 1_000));
     let mut failed_at: Option<Instant> = None;
     let mut well_at = Instant::now();
-    let mut led = false;
+    let (mut led, mut well) = (false, true);
     while !*stopped.borrow_and_update() {
         let leading = *leads.borrow();
         if leading && !led {
             watcher.forget();
         }
         led = leading;
-        let looked = if leading { look(&mut watcher).await } else { Ok(()) };
+        // Who gave the lead away for not seeing anything has to find out that it sees again.
+        let looked = if leading || !well { look(&mut watcher).await } else { Ok(()) };
         match looked {
             Ok(()) => {
                 well_at = Instant::now();
@@ -337,7 +344,7 @@ async fn keep_watch(
                 failed_at = Some(Instant::now());
             }
         }
-        let well = well_at.elapsed() < HICCUP;
+        well = well_at.elapsed() < HICCUP;
         sees.send_if_modified(|known| std::mem::replace(known, well) != well);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 /// How often.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest pause between two looks at a payment of which the endpoint did not tell.
+/// The longest pause between two looks at a payment that may stay open for long.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 /// Rows of the ledger read at once.
@@ -23,7 +23,7 @@ const ENOUGH: u32 = 3;
 
 struct Unseen {
     sight: Sight,
-    /// When to look again at what was looked at in vain, and the pause after that.
+    /// When to look again at what is open, and the pause after that.
     later: HashMap<PaymentId, (Instant, Duration)>,
     /// Looks in a row that told nothing.
     in_vain: u32,
@@ -80,18 +80,19 @@ impl Unseen {
             return;
         }
         match self.sight.check(record).await {
-            Ok(Resolved::Paid | Resolved::Failed | Resolved::Open) => {
+            Ok(Resolved::Paid | Resolved::Failed) => {
                 self.in_vain = 0;
                 self.later.remove(&record.id);
                 return;
             }
-            Ok(Resolved::Unclear) => {}
+            Ok(Resolved::Open) => self.in_vain = 0,
+            Ok(Resolved::Unclear) => self.in_vain += 1,
             Err(error) => {
+                self.in_vain += 1;
                 tracing::debug!(chain = %self.sight.chain.id, payment = record.id.0, %error,
                     "the chain does not tell what became of a payment");
             }
         }
-        self.in_vain += 1;
         let pause = known.map_or(PAUSE, |(_, pause)| pause);
         self.later.insert(record.id, (Instant::now() + pause, (pause * 2).min(LONGEST)));
     }

@@ -58,7 +58,7 @@ impl Ledger {
                         return Ok(Some(answer));
                     }
                 }
-                match entitlement(txn, key.payer, origin.fingerprint)? {
+                match entitlement(txn, &key, origin.fingerprint)? {
                     Some(paid) => redeem(txn, paid, until, "the payer came back without funds").map(Some),
                     None => Ok(None),
                 }

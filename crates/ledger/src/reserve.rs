@@ -10,7 +10,7 @@ use crate::{
     state::{Release, Retry},
     txn::{First, Txn, amount, blob, chain_code, number_code, select_payments},
 };
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{B256, Bytes};
 use obol_core::{Amount, PaymentKey, Reason, Refusal};
 use rusqlite::params;
 use std::time::Duration;
@@ -251,24 +251,31 @@ fn retry(
 /// What this payment's payer is owed for this very request, if it is known to be the payer.
 fn owed(txn: &Txn<'_>, new: &NewPayment) -> Result<Option<PaymentRecord>, LedgerError> {
     match new.proof {
-        Proof::Signature => entitlement(txn, new.key.payer, new.origin.fingerprint),
+        Proof::Signature => entitlement(txn, &new.key, new.origin.fingerprint),
         Proof::Word => Ok(None),
     }
 }
 
-/// An undelivered payment of this payer for this very request that no request holds.
+/// An undelivered payment of this payer for this very request that no request holds. Of the same chain:
+/// the account at one address may be somebody else's on another.
 pub(crate) fn entitlement(
     txn: &Txn<'_>,
-    payer: Address,
+    key: &PaymentKey,
     fingerprint: B256,
 ) -> Result<Option<PaymentRecord>, LedgerError> {
     let found = txn.payments(
         select_payments!(
             "payer = ?1 AND fingerprint = ?2 AND ",
             entitled!(),
-            " AND held_until <= ?3 AND reservation <= ?4 ORDER BY id LIMIT 1"
+            " AND held_until <= ?3 AND reservation <= ?4 AND chain = ?5 ORDER BY id LIMIT 1"
         ),
-        params![payer.as_slice(), fingerprint.as_slice(), txn.now().0, REDEMPTIONS],
+        params![
+            key.payer.as_slice(),
+            fingerprint.as_slice(),
+            txn.now().0,
+            REDEMPTIONS,
+            chain_code(key.chain)
+        ],
     )?;
     Ok(found.into_iter().next())
 }

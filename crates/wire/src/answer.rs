@@ -33,8 +33,11 @@ impl Word {
         };
         let reason = reason.filter(is_code).unwrap_or_else(|| "no_reason_given".to_owned());
         let message = message.unwrap_or_default();
-        let words =
-            message.split_whitespace().map(|word| if word.contains("://") { "[address]" } else { word });
+        let words = message.split_whitespace().map(|word| match word {
+            word if word.contains("://") => "[address]",
+            word if has_secret(word) => "[hex]",
+            word => word,
+        });
         let message = words.collect::<Vec<_>>().join(" ");
         Self { reason, message: message.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect() }
     }
@@ -43,10 +46,15 @@ impl Word {
         &self.reason
     }
 
-    /// Its sentence, for the seller's own log; without addresses.
+    /// Its sentence, for the seller's own log; without URLs, signatures and hashes.
     pub fn message(&self) -> &str {
         &self.message
     }
+}
+
+/// Whether a word may hold half a signature, or more.
+fn has_secret(word: &str) -> bool {
+    word.split(|letter: char| !letter.is_ascii_hexdigit()).any(|digits| digits.len() >= 64)
 }
 
 /// Refusals that are given before anything is sent. Published facilitators have other words for what
@@ -330,5 +338,22 @@ mod tests {
             {"x402Version":2,"scheme":"exact","network":"solana:x"}],"extensions":[]}"#;
         let answer = SupportAnswer::read(json.as_bytes(), &Registry::built_in());
         assert_eq!(answer, Ok(SupportAnswer { chains: vec![BASE] }));
+    }
+
+    #[test]
+    fn a_facilitators_sentence_holds_no_voucher_and_no_url() {
+        let half = "ab".repeat(32);
+        for secret in [format!("0x{half}{half}1b"), format!("r:0x{half},s:0x{half}"), format!("\"{half}\"")] {
+            let json = serde_json::json!({
+                "isValid": false, "invalidReason": "invalid_signature",
+                "invalidMessage": format!("bad {secret} at https://rpc.example/key of 0x1111"),
+            });
+            let Ok(CheckAnswer::Refused(word)) =
+                CheckAnswer::read(json.to_string().as_bytes(), Address::ZERO)
+            else {
+                panic!("a refusal")
+            };
+            assert_eq!(word.message(), "bad [hex] at [address] of 0x1111");
+        }
     }
 }

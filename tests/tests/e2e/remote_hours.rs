@@ -161,6 +161,29 @@ async fn who_sees_nothing_asks_nothing_while_somebody_does_who_sees() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_sees_nothing_follows_nobody_whose_endpoint_is_down() -> Result<()> {
+    let chain = chain().await?;
+    let rpc = FaultyRpc::start(chain.url()).await?;
+    let remote = RemoteShop::open_on(chain, Manner::Honest, blind).await?;
+    let second = remote.shop.second_till(through(&rpc, &remote)).await?;
+    let all = |wanted| remote.shop.settler_states().all(|(_, state)| state == wanted);
+    until("it follows", async || Ok(all(SettlerState::Following).then_some(()))).await?;
+    rpc.set(Fault::Status(503));
+    until("it leads again", async || Ok(all(SettlerState::Leading).then_some(()))).await?;
+    let down = || second.settler_states().all(|(_, state)| state == SettlerState::RpcDown);
+    assert!(down());
+    for number in 0..4 {
+        let sold = remote.customer(number).buy(&format!("{AT}/{number}")).await?;
+        assert_eq!(sold.status, StatusCode::OK, "{sold:?}");
+    }
+    rpc.heal();
+    until("it follows again", async || Ok(all(SettlerState::Following).then_some(()))).await?;
+    until_all_are_paid(&remote).await?;
+    second.stop().await?;
+    remote.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_does_not_tell_is_no_reason_to_doubt_a_claim() -> Result<()> {
     let chain = chain().await?;
     let rpc = FaultyRpc::start(chain.url()).await?;

@@ -308,6 +308,27 @@ async fn a_claim_of_which_the_endpoint_does_not_tell_delivers_nothing_and_stays_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_that_the_buyer_sent_vouches_for_no_facilitator() -> Result<()> {
+    let (remote, _second) = RemoteShop::open_with_second(Manner::Hangs).await?;
+    let (payment, header) = remote.customer(0).payment(AT).await?;
+    fetch(remote.shop.address, paid(get(AT), &header)).await?.expect_refusal(Reason::SettlementPending)?;
+    assert_eq!(remote.customer(1).buy(AT).await?.status, StatusCode::OK, "by the second");
+    let asked = remote.meddler.asked().len();
+    until("it is asked again", async || Ok((remote.meddler.asked().len() > asked).then_some(()))).await?;
+    let stranger = Stranger::on(&remote.shop.chain);
+    stranger.done(stranger.settle(&payment).await?).await?;
+    until("it is seen", async || {
+        let payments = remote.shop.payments().await?;
+        Ok(payments.iter().all(|record| record.state().is_paid()).then_some(()))
+    })
+    .await?;
+    let before = remote.meddler.asked().len();
+    let answered = remote.customer(2).buy(AT).await?;
+    assert_eq!((answered.status, remote.meddler.asked().len() - before), (StatusCode::OK, 0));
+    remote.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_facilitators_words_stay_words() -> Result<()> {
     for shape in [proxied, blind] {
         let remote = RemoteShop::open_as(Manner::Honest, shape).await?;

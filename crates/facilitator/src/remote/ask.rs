@@ -9,7 +9,7 @@ use crate::{
 use alloy_primitives::B256;
 use obol_core::Chain;
 use obol_facilitator_client::{AskError, Client};
-use obol_ledger::{Asking, Delivery, Ledger, PaymentId, PaymentRecord, Question};
+use obol_ledger::{Asking, Delivery, Ledger, LedgerError, Outcome, PaymentId, PaymentRecord, Question};
 use obol_wire::{SettleAnswer, Word};
 use std::{
     sync::Arc,
@@ -38,6 +38,8 @@ pub(super) enum After {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
     Paid,
+    /// The payment was settled by another one.
+    PaidByAnother,
     /// It is in a block, and pays something else or nothing.
     SomethingElse,
     Nothing,
@@ -89,7 +91,7 @@ impl Asker {
                 Resolved::Open | Resolved::Unclear => {}
                 Resolved::Paid => {
                     // It said so, and was right.
-                    if question.record.claim.is_some() {
+                    if self.is_paid_by(id, question.record.claim).await? == Some(true) {
                         client.into_iter().for_each(|client| self.panel.proved(client));
                     }
                     return Ok(After::Ended);
@@ -198,6 +200,8 @@ impl Asker {
                 self.panel.proved(client);
                 return Ok(After::Ended);
             }
+            // As somebody else has sent it, or as it was sent again for a higher fee.
+            Shown::PaidByAnother => return Ok(After::Ended),
             Shown::Unknown => return Ok(After::Again),
             Shown::SomethingElse => "does not pay it",
             Shown::Nothing => "is in no block",
@@ -228,6 +232,7 @@ impl Asker {
                     self.panel.proved(client);
                     return Ok(After::Ended);
                 }
+                Shown::PaidByAnother => return Ok(After::Ended),
                 Shown::SomethingElse | Shown::Nothing if turn == Turn::First => {
                     let why = "it says that it is about to settle, and the chain shows nothing of it in time";
                     self.panel.complains(client, "pending", &why, Some(record.id));
@@ -285,8 +290,8 @@ impl Asker {
                     Shown::Unknown
                 }
             };
-            let is_told = matches!(shown, Shown::Paid | Shown::SomethingElse);
-            if is_told || Instant::now() >= until {
+            let is_open = matches!(shown, Shown::Nothing | Shown::Unknown);
+            if !is_open || Instant::now() >= until {
                 return Ok(shown);
             }
             tokio::time::sleep(pause).await;
@@ -304,7 +309,23 @@ impl Asker {
         sight.read_head().await?;
         let Some(receipt) = sight.rpc.receipt(transaction).await? else { return Ok(Shown::Nothing) };
         sight.include_all(&receipt, "settled by the facilitator").await?;
-        let paid = self.ledger.payment(record.id).await?.is_some_and(|record| record.state().is_paid());
-        Ok(if paid { Shown::Paid } else { Shown::SomethingElse })
+        Ok(match self.is_paid_by(record.id, Some(transaction)).await? {
+            Some(true) => Shown::Paid,
+            Some(false) => Shown::PaidByAnother,
+            None => Shown::SomethingElse,
+        })
+    }
+
+    /// Whether this transaction has paid it; none while it is not paid.
+    async fn is_paid_by(
+        &self,
+        id: PaymentId,
+        transaction: Option<B256>,
+    ) -> Result<Option<bool>, LedgerError> {
+        let inclusion = self.ledger.payment(id).await?.and_then(|record| match record.outcome() {
+            Outcome::Paid(inclusion) => Some(inclusion),
+            _ => None,
+        });
+        Ok(inclusion.map(|inclusion| Some(inclusion.tx) == transaction))
     }
 }

@@ -1,8 +1,8 @@
 //! Questions to facilitators.
 
-use crate::payments::{CHAIN, SETTLER, ledger, owe, payment, record};
+use crate::payments::{CHAIN, SETTLER, inclusion, ledger, owe, payment, record};
 use alloy_primitives::{B256, Bytes};
-use obol_core::{PaymentKey, Reason};
+use obol_core::{ChainId, PaymentKey, Reason};
 use obol_ledger::{Asking, Attendant, Awaited, NewPayment, Origin, Proof, Reservation, State, UNKNOWN_BLOCK};
 use std::time::Duration;
 
@@ -150,4 +150,25 @@ async fn a_question_that_was_put_waits_for_its_facilitator_and_no_other_does() {
         assert_eq!(ledger.unattended(attendants.clone()).await, Ok(left), "{attendants:?}");
     }
     assert_eq!(ledger.open_questions(CHAIN).await, Ok(vec![put]));
+}
+
+/// A contract at one address may be another one's on another chain.
+#[tokio::test]
+async fn who_controls_an_address_on_one_chain_takes_nothing_that_it_is_owed_on_another() {
+    let ledger = ledger();
+    let paid = payment(0);
+    let owed = owe(&ledger, paid.clone()).await;
+    let id = owed.id();
+    ledger.include(paid.key, inclusion(0, 8), "its transfer is in a block").await.expect("written");
+    ledger.let_go(owed, "the client left").await.expect("written");
+    assert_eq!(record(&ledger, id).await.state(), State::Included);
+    let again = |chain: u64| NewPayment {
+        key: PaymentKey { chain: ChainId::new(chain), nonce: B256::repeat_byte(9), ..paid.key },
+        origin: Origin { client: B256::repeat_byte(0x66), ..paid.origin },
+        ..payment(0)
+    };
+    let elsewhere = ledger.reserve(again(1), HOLD).await;
+    assert!(matches!(elsewhere, Ok(Reservation::Granted(_))), "{elsewhere:?}");
+    let there = ledger.reserve(again(CHAIN.reference()), HOLD).await;
+    assert!(matches!(&there, Ok(Reservation::Entitled(_, record)) if record.id == id), "{there:?}");
 }

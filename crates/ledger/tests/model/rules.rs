@@ -2,7 +2,7 @@
 //! have a payment.
 
 use crate::step::Told;
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{B256, Bytes};
 use obol_core::{Amount, PaymentKey, Reason};
 use obol_ledger::{BatchId, Delivery, Inclusion, NewPayment, Origin, PaymentId, Proof, Settler, State};
 use std::{collections::BTreeMap, time::Duration};
@@ -259,14 +259,14 @@ impl Model {
 
     fn entitled(&self, new: &NewPayment) -> Option<PaymentId> {
         match new.proof {
-            Proof::Signature => self.entitlement(new.key.payer, new.origin.fingerprint),
+            Proof::Signature => self.entitlement(&new.key, new.origin.fingerprint),
             Proof::Word => None,
         }
     }
 
-    fn entitlement(&self, payer: Address, fingerprint: B256) -> Option<PaymentId> {
+    fn entitlement(&self, key: &PaymentKey, fingerprint: B256) -> Option<PaymentId> {
         let free = |row: &&Row| {
-            row.terms.key.payer == payer
+            (row.terms.key.payer, row.terms.key.chain) == (key.payer, key.chain)
                 && row.origin.fingerprint == fingerprint
                 && row.delivery == Delivery::None
                 && is_owed_a_delivery(row.state)
@@ -365,7 +365,7 @@ impl Model {
                 return told;
             }
         }
-        match self.entitlement(key.payer, origin.fingerprint) {
+        match self.entitlement(&key, origin.fingerprint) {
             Some(id) => self.redeem(id, self.now + millis(hold)),
             None => Told::Unknown,
         }
