@@ -89,6 +89,31 @@ impl Rpc {
         self.call("eth_getBlockByNumber", (tag, false)).await
     }
 
+    /// Several blocks in one request; `None` where the node has none, or refuses to give it: some answer
+    /// so what they have pruned.
+    pub async fn blocks(&self, numbers: &[u64]) -> Result<Vec<Option<Block>>, RpcError> {
+        let mut batch = self.batch();
+        let mut waiters = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let params = (BlockTag::Number(*number), false);
+            waiters.push(batch.add_call::<_, Option<Block>>("eth_getBlockByNumber", &params)?);
+        }
+        if waiters.is_empty() {
+            return Ok(Vec::new());
+        }
+        obol_stop::reach("rpc.blocks.before");
+        batch.send().await?;
+        obol_stop::reach("rpc.blocks.after");
+        let mut blocks = Vec::with_capacity(waiters.len());
+        for waiter in waiters {
+            blocks.push(match waiter.await.map_err(RpcError::from) {
+                Err(RpcError::Refused { .. }) => None,
+                block => block?,
+            });
+        }
+        Ok(blocks)
+    }
+
     pub async fn latest_block(&self) -> Result<Block, RpcError> {
         self.block(BlockTag::Latest).await?.ok_or_else(|| RpcError::Malformed("no latest block".to_owned()))
     }

@@ -8,14 +8,18 @@ pub(crate) struct Lead {
     account: Account,
     ttl: Duration,
     lease: Option<Lease>,
+    /// The last one that was this process's.
+    last: Option<Lease>,
     renew_at: Instant,
 }
 
 /// Who acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Led {
-    /// This process, since just now.
+    /// This process, since just now: others may have acted before.
     Anew,
+    /// This process after a lease of its own that ran out, and nobody in between.
+    Again,
     /// This process, as before.
     Still,
     /// Another one.
@@ -24,7 +28,7 @@ pub(crate) enum Led {
 
 impl Lead {
     pub(crate) fn new(ledger: Ledger, account: Account, ttl: Duration) -> Self {
-        Self { ledger, account, ttl, lease: None, renew_at: Instant::now() }
+        Self { ledger, account, ttl, lease: None, last: None, renew_at: Instant::now() }
     }
 
     pub(crate) const fn lease(&self) -> Option<Lease> {
@@ -40,8 +44,13 @@ impl Lead {
         match self.ledger.lease(self.account, self.ttl).await? {
             Leased::Mine(lease) => {
                 let known = self.lease.replace(lease);
+                let last = self.last.replace(lease);
                 self.renew_at = asked_at + self.ttl / 3;
-                Ok(if known == Some(lease) { Led::Still } else { Led::Anew })
+                Ok(match last {
+                    _ if known == Some(lease) => Led::Still,
+                    Some(last) if last.epoch + 1 == lease.epoch => Led::Again,
+                    _ => Led::Anew,
+                })
             }
             Leased::HeldBy { holder, .. } => {
                 if self.lease.take().is_some() {

@@ -291,10 +291,13 @@ impl Settler {
     /// Whether this process sends.
     async fn lead(&mut self) -> Result<Led, TickError> {
         let led = self.lead.hold().await?;
-        if led == Led::Anew {
+        if matches!(led, Led::Anew | Led::Again) {
             tracing::info!(chain = %self.chain.id, settler = %self.account.account,
                 epoch = self.lead.lease().map(|lease| lease.epoch), "sends for this settler");
-            self.watch.forget();
+            // What took longer than a lease must not have to be done again for each.
+            if led == Led::Anew {
+                self.watch.forget();
+            }
             self.gaps = 0;
             self.rebroadcast_at = Instant::now();
         }

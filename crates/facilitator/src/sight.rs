@@ -34,8 +34,10 @@ pub(crate) enum Resolved {
     Failed,
     /// Its nonce is unused, and it may still be settled.
     Open,
-    /// Its nonce is used and by what is not shown or not final, or the endpoint does not tell.
+    /// Its nonce is used, and by what is not shown or not final.
     Unclear,
+    /// The endpoint refuses to tell.
+    Untold,
 }
 
 /// What the token's events and the final clock say about an authorization.
@@ -46,6 +48,7 @@ enum Finding {
     Never(&'static str),
     Open,
     Unclear,
+    Untold,
 }
 
 impl Sight {
@@ -81,7 +84,7 @@ impl Sight {
             Err(TickError::Rpc(RpcError::Refused { message, .. })) => {
                 tracing::warn!(chain = %self.chain.id, payment = payment.id.0, message,
                     "the endpoint refuses to tell what became of a payment");
-                Finding::Unclear
+                Finding::Untold
             }
             finding => finding?,
         };
@@ -89,6 +92,7 @@ impl Sight {
             Finding::Paid => Ok(Resolved::Paid),
             Finding::Open => Ok(Resolved::Open),
             Finding::Unclear => Ok(Resolved::Unclear),
+            Finding::Untold => Ok(Resolved::Untold),
             Finding::Never(why) => {
                 self.ledger.fail(payment.id, why).await?;
                 Ok(Resolved::Failed)
@@ -120,14 +124,19 @@ impl Sight {
                 false => Finding::Open,
             });
         }
+        // What is named need not be searched for.
+        if let Some(claim) = payment.claim
+            && let Some(receipt) = self.rpc.receipt(claim).await?
+            && self.includes(&receipt, payment, "settled as the facilitator says").await?
+        {
+            return Ok(Finding::Paid);
+        }
         let event = self.search(payment, head).await?;
         let last = last.map_or(0, |block| block.number.to::<u64>());
         match event {
             Some(AuthorizationEvent::Used { tx, block }) => {
                 let Some(receipt) = self.rpc.receipt(tx).await? else { return Ok(Finding::Unclear) };
-                self.include_all(&receipt, "settled by another transaction").await?;
-                let paid = receipt.authorized_transfers().iter().any(|transfer| pays(transfer, payment));
-                Ok(match paid {
+                Ok(match self.includes(&receipt, payment, "settled by another transaction").await? {
                     true => Finding::Paid,
                     false if block <= last => {
                         Finding::Never("the payer used the authorization's nonce for another transfer")
@@ -171,6 +180,17 @@ impl Sight {
         let block = self.rpc.block(BlockTag::Number(receipt.block_number.to())).await?;
         let same = block.filter(|block| block.hash == receipt.block_hash);
         same.map(|block| block.seconds()).transpose().map_err(TickError::from)
+    }
+
+    /// Writes down every payment that a receipt's events pay, and tells whether this one is among them.
+    async fn includes(
+        &self,
+        receipt: &Receipt,
+        payment: &PaymentRecord,
+        why: &'static str,
+    ) -> Result<bool, TickError> {
+        self.include_all(receipt, why).await?;
+        Ok(receipt.authorized_transfers().iter().any(|transfer| pays(transfer, payment)))
     }
 
     /// Writes down every payment of this ledger that a receipt's events pay.

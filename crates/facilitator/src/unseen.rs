@@ -86,7 +86,7 @@ impl Unseen {
                 return;
             }
             Ok(Resolved::Open) => self.in_vain = 0,
-            Ok(Resolved::Unclear) => self.in_vain += 1,
+            Ok(Resolved::Unclear | Resolved::Untold) => self.in_vain += 1,
             Err(error) => {
                 self.in_vain += 1;
                 tracing::debug!(chain = %self.sight.chain.id, payment = record.id.0, %error,

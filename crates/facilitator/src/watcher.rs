@@ -10,6 +10,7 @@ use crate::{
 use alloy_primitives::B256;
 use obol_evm::RpcError;
 use obol_ledger::Timestamp;
+use places::Place;
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -27,10 +28,10 @@ const CALM: Duration = Duration::from_secs(60);
 pub(crate) struct Watcher {
     pub(crate) sight: Sight,
     pub(crate) head: Option<obol_evm::Block>,
-    /// The last head under which every block of the ledger's was on the chain.
-    vouched: Option<(u64, B256)>,
-    /// Blocks with payments that the endpoint did not have then.
-    unseen: BTreeSet<(u64, B256)>,
+    /// The last head under which the ledger's blocks were looked for.
+    vouched: Option<Place>,
+    /// Blocks with payments that were on the chain under it.
+    seen: BTreeSet<Place>,
     /// Whether it was said to lack a block that it should have.
     lacking: bool,
     /// When a reorganisation last took settlements back: they wait anew since then.
@@ -51,7 +52,7 @@ impl Watcher {
             sight,
             head: None,
             vouched: None,
-            unseen: BTreeSet::new(),
+            seen: BTreeSet::new(),
             lacking: false,
             reopened_at: Timestamp(0),
             taken_back: None,
@@ -65,7 +66,7 @@ impl Watcher {
     pub(crate) fn forget(&mut self) {
         self.head = None;
         self.vouched = None;
-        self.unseen.clear();
+        self.seen.clear();
     }
 
     /// Looks for what others have settled, up to the final block `last`.

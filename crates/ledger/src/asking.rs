@@ -145,21 +145,9 @@ impl Ledger {
     /// The facilitator says that a transaction is out, or even in a block, which is still to be seen.
     pub async fn promised(&self, id: PaymentId, transaction: Option<B256>) -> Result<(), LedgerError> {
         self.writer
-            .write(Op::Promise, move |txn| {
-                let Some(record) = asked(txn, id)? else { return Ok(()) };
-                let note = |record: &mut PaymentRecord| record.claim = transaction.or(record.claim);
-                match txn.follow::<Take>(record, "the facilitator says that it is out", note)? {
-                    Ok(_) => {}
-                    Err(record)
-                        if record.state() == State::Submitted
-                            && transaction.is_some()
-                            && record.claim != transaction =>
-                    {
-                        txn.amend(record, "the facilitator names another transaction", note)?;
-                    }
-                    Err(_moved_meanwhile) => {}
-                }
-                Ok(())
+            .write(Op::Promise, move |txn| match asked(txn, id)? {
+                Some(record) => promise(txn, record, transaction, "the facilitator says that it is out"),
+                None => Ok(()),
             })
             .await
     }
@@ -171,11 +159,8 @@ impl Ledger {
             .write(Op::Claim, move |txn| {
                 let Some(record) = asked(txn, id)? else { return Ok(()) };
                 if record.has_to_be_seen() {
-                    let _moved_meanwhile =
-                        txn.follow::<Take>(record, "the facilitator says that it is settled", |record| {
-                            record.claim = Some(transaction);
-                        })?;
-                    return Ok(());
+                    let why = "the facilitator says that it is settled";
+                    return promise(txn, record, Some(transaction), why);
                 }
                 let why = "the facilitator says that it is settled; there is no endpoint to check it by";
                 let _moved_meanwhile = txn.follow::<Claim>(record, why, |record| {
@@ -238,6 +223,25 @@ impl Ledger {
             })
             .await
     }
+}
+
+fn promise(
+    txn: &Txn<'_>,
+    record: PaymentRecord,
+    transaction: Option<B256>,
+    why: &str,
+) -> Result<(), LedgerError> {
+    let note = |record: &mut PaymentRecord| record.claim = transaction.or(record.claim);
+    match txn.follow::<Take>(record, why, note)? {
+        Ok(_) => {}
+        Err(record)
+            if record.state() == State::Submitted && transaction.is_some() && record.claim != transaction =>
+        {
+            txn.amend(record, "the facilitator names another transaction", note)?;
+        }
+        Err(_moved_meanwhile) => {}
+    }
+    Ok(())
 }
 
 fn with_questions(txn: &Txn<'_>, records: Vec<PaymentRecord>) -> Result<Vec<Question>, LedgerError> {

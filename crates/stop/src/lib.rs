@@ -62,6 +62,8 @@ pub const POINTS: &[&str] = &[
     "rpc.codes.after",
     "rpc.receipts.before",
     "rpc.receipts.after",
+    "rpc.blocks.before",
+    "rpc.blocks.after",
     "rpc.eth_call.before",
     "rpc.eth_call.after",
     "rpc.eth_getBalance.before",

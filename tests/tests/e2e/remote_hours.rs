@@ -193,11 +193,13 @@ async fn an_endpoint_that_does_not_tell_is_no_reason_to_doubt_a_claim() -> Resul
     remote.shop.chain.mine(200).await?;
     let pruned = Fault::Refuse { code: -32005, message: "too many requests".to_owned() };
     for fault in [Fault::Answer(serde_json::json!([])), pruned] {
-        rpc.set_rules([Rule::of(fault).on(["eth_getLogs"])]);
-        let before = rpc.seen("eth_getLogs");
+        let no_receipt = Rule::of(Fault::Answer(serde_json::Value::Null)).on(["eth_getTransactionReceipt"]);
+        rpc.set_rules([no_receipt, Rule::of(fault).on(["eth_getLogs"])]);
+        let before = rpc.seen("eth_call");
         let remote = &remote;
         let second = remote.shop.second_till(through(&rpc, remote)).await?;
-        until("looked at", async || Ok((rpc.seen("eth_getLogs") > before + 4).then_some(()))).await?;
+        // When it is looked at again, the first look is over.
+        until("looked at twice", async || Ok((rpc.seen("eth_call") > before + 1).then_some(()))).await?;
         second.stop().await?;
         let payments = remote.shop.payments().await?;
         assert!(payments.iter().all(|record| record.state() == State::Claimed), "{payments:?}");
@@ -387,6 +389,49 @@ async fn told() -> Result<(Upstream, mpsc::Receiver<oneshot::Sender<Manner>>)> {
     })
     .await?;
     Ok((facilitator, asks))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_refusal_is_not_lost_because_the_endpoint_has_a_bad_moment() -> Result<()> {
+    let (facilitator, mut asks) = told().await?;
+    let chain = chain().await?;
+    let rpc = FaultyRpc::start(chain.url()).await?;
+    let shape = |options: &mut ShopOptions| {
+        others(options).urls = vec![facilitator.base().to_owned()];
+        options.rpc = Some(rpc.url().to_owned());
+    };
+    let remote = RemoteShop::open_on(chain, Manner::Honest, shape).await?;
+    let (_, header) = remote.customer(0).payment(AT).await?;
+    let (address, request) = (remote.shop.address, paid(get(AT), &header));
+    let buyer = tokio::spawn(async move { fetch(address, request).await });
+    let first = asks.recv().await.context("asked")?;
+    for fault in [Fault::Refuse { code: -32005, message: "too many requests".to_owned() }, Fault::Status(503)]
+    {
+        rpc.add(Rule::of(fault).on(["eth_call"]).times(2));
+    }
+    let before = rpc.seen("eth_call");
+    let _left_meanwhile = first.send(Manner::refuses("insufficient_funds"));
+    buyer.await??.expect_refusal(Reason::FacilitatorRefused)?;
+    assert!(rpc.seen("eth_call") > before + 2, "it was looked at through the bad moment");
+    remote.shop.until_payment(|record| record.state() == State::Released).await?;
+    remote.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_for_which_a_transaction_was_named_does_not_fail_where_nobody_looks() -> Result<()> {
+    let remote = RemoteShop::open(false, Manner::promises(LIE)).await?;
+    remote.customer(0).buy(AT).await?.expect_refusal(Reason::SettlementPending)?;
+    remote.shop.until_payment(|record| record.claim == Some(LIE)).await?;
+    // As published ones answer when they are asked once more about what they have settled.
+    remote.meddler.behave(Manner::refuses("invalid_exact_evm_nonce_already_used"));
+    file(&remote)?.execute("UPDATE payments SET valid_before = unixepoch() - 2 * 86400", [])?;
+    let before = remote.meddler.asked().len();
+    until("asked twice more", async || Ok((remote.meddler.asked().len() > before + 2).then_some(()))).await?;
+    let record = remote.shop.payments().await?.pop().context("one")?;
+    assert_eq!(record.state(), State::Submitted, "{record:?}");
+    let remote = remote.reopen(true).await?;
+    remote.shop.until_payment(|record| record.state() == State::Failed).await?;
+    remote.close().await
 }
 
 /// What another process does to the lease of one that was stopped for a moment.

@@ -7,7 +7,7 @@ use obol_devchain::{
     fault::{Fault, Rule},
 };
 use obol_ledger::{Reservation, State};
-use obol_tests::{Rig, Sale, SellerOptions, Stranger, until};
+use obol_tests::{Rig, Sale, Seller, SellerOptions, Stranger, until};
 use std::time::Duration;
 
 /// Deeper than every reorganisation here.
@@ -138,8 +138,7 @@ async fn a_strangers_transfer_that_is_gone_is_noticed_behind_newer_blocks_of_our
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_block_that_the_endpoint_lost_keeps_nobody_elses_payment_waiting() -> Result<()> {
+async fn keeps_nobody_elses_payment_waiting(lose: impl FnOnce(u64) -> Fault) -> Result<()> {
     let rig = Rig::start(Mining::Manual, options()).await?;
     rig.chain.mine(5).await?;
     let [lost, taken, later] = std::array::from_fn(|n| rig.pay(n));
@@ -151,7 +150,7 @@ async fn a_block_that_the_endpoint_lost_keeps_nobody_elses_payment_waiting() -> 
     }
     let before = rig.record(&lost).await?;
     let height = before.inclusion.expect("a place").block;
-    rig.rpc.set_rules([Rule::of(Fault::Lacks(height))]);
+    rig.rpc.set_rules([Rule::of(lose(height))]);
     rig.chain.reorg(1).await?;
     // Before a block could be final.
     rig.until_state(&taken, State::Submitted).await?;
@@ -162,6 +161,39 @@ async fn a_block_that_the_endpoint_lost_keeps_nobody_elses_payment_waiting() -> 
     rig.rpc.heal();
     rig.until_state(&lost, State::Settled).await?;
     rig.close().await?.assert(3, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_the_endpoint_lost_keeps_nobody_elses_payment_waiting() -> Result<()> {
+    keeps_nobody_elses_payment_waiting(Fault::Lacks).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_the_endpoint_refuses_keeps_nobody_elses_payment_waiting() -> Result<()> {
+    keeps_nobody_elses_payment_waiting(Fault::Prunes).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_with_many_blocks_that_are_not_final_settles_through_a_slow_endpoint() -> Result<()> {
+    let deep = || SellerOptions { finality: Finality::Depth(400), ..options() };
+    let rig = Rig::start(Mining::Manual, deep()).await?;
+    rig.chain.mine(5).await?;
+    for number in 0..60 {
+        let payment = rig.pay(number);
+        rig.seller.trust(rig.seller.grant(&payment).await?).await?;
+        rig.until_state(&payment, State::Submitted).await?;
+        rig.chain.mine(1).await?;
+        rig.until_state(&payment, State::Included).await?;
+    }
+    rig.seller.facilitator.stop().await;
+    // Looked at one after the other, the blocks take longer than a lease lasts.
+    rig.rpc.set(Fault::Delay(Duration::from_millis(50)));
+    let again = Seller::open(&rig.chain, rig.rpc.url(), &rig.ledger_file(), deep())?;
+    let payment = rig.pay(1);
+    again.trust(again.grant(&payment).await?).await?;
+    rig.until_state(&payment, State::Submitted).await?;
+    again.facilitator.stop().await;
     Ok(())
 }
 

@@ -75,6 +75,9 @@ impl Call {
                 Fault::Refuse { code, message } => return self.refused(*code, message),
                 Fault::Answer(result) => return self.answered(result.clone()),
                 Fault::Lacks(height) if self.height() == Some(*height) => return self.answered(Value::Null),
+                Fault::Prunes(height) if self.height() == Some(*height) => {
+                    return self.refused(4444, "pruned history unavailable");
+                }
                 Fault::ChainId(id) if self.method == "eth_chainId" => {
                     return self.answered(json!(format!("{id:#x}")));
                 }

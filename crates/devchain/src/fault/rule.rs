@@ -27,6 +27,8 @@ pub enum Fault {
     StaleAt(u64),
     /// Has no block of this height, though it has later ones.
     Lacks(u64),
+    /// Refuses to give a block of this height, as nodes do that have pruned it.
+    Prunes(u64),
     /// Claims to be of another chain.
     ChainId(u64),
     /// Refuses to search events in more blocks at once than this.
@@ -42,6 +44,7 @@ impl Fault {
                 | Self::Answer(_)
                 | Self::StaleAt(_)
                 | Self::Lacks(_)
+                | Self::Prunes(_)
                 | Self::ChainId(_)
                 | Self::MaxRange(_)
         )

@@ -88,7 +88,7 @@ impl Asker {
         let client = question.facilitator.as_deref().and_then(|url| self.panel.named(url));
         if let Some(sight) = &self.sight {
             match sight.resolve(&question.record).await? {
-                Resolved::Open | Resolved::Unclear => {}
+                Resolved::Open | Resolved::Unclear | Resolved::Untold => {}
                 Resolved::Paid => {
                     // It said so, and was right.
                     if self.is_paid_by(id, question.record.claim).await? == Some(true) {
@@ -155,10 +155,12 @@ impl Asker {
     }
 
     /// Where nobody can look at the chain, a payment that was asked about in vain, so long after its end,
-    /// has failed. One that was verified by an endpoint waits for one.
+    /// has failed. One that was verified by an endpoint, or for which a transaction was named, waits for
+    /// an endpoint.
     async fn end_if_over(&self, record: &PaymentRecord, late: u64) -> Result<After, TickError> {
         let end = u64::try_from(record.valid_before).unwrap_or(0).saturating_add(late);
-        if self.sight.is_some() || record.has_to_be_seen() || unix_now() <= end {
+        let waits = self.sight.is_some() || record.has_to_be_seen() || record.claim.is_some();
+        if waits || unix_now() <= end {
             return Ok(After::Again);
         }
         let why = "the authorization has expired, and no facilitator has said that it was settled";
@@ -241,7 +243,10 @@ impl Asker {
                 Shown::SomethingElse | Shown::Nothing | Shown::Unknown => {}
             }
         }
-        self.end_if_over(record, TOO_LATE).await
+        match transaction {
+            Some(_) => Ok(After::Again),
+            None => self.end_if_over(record, TOO_LATE).await,
+        }
     }
 
     /// It says that it did not try. That is believed of a question that was put once, and not against
@@ -254,10 +259,10 @@ impl Asker {
     ) -> Result<After, TickError> {
         self.tell(record, client, word);
         if let Some(sight) = &self.sight {
-            match sight.resolve(record).await? {
+            match self.resolve(sight, record).await? {
                 Resolved::Open => {}
-                // Its nonce may be used.
-                Resolved::Unclear => return Ok(After::Again),
+                // Its nonce is used, or may be.
+                Resolved::Unclear | Resolved::Untold => return Ok(After::Again),
                 Resolved::Paid | Resolved::Failed => return Ok(After::Ended),
             }
         }
@@ -268,6 +273,22 @@ impl Asker {
                 Ok(After::Ended)
             }
             Asking::Moved => self.end_if_over(record, LATE).await,
+        }
+    }
+
+    /// What became of it, asked for as long as a request waits for its settlement: what is answered once
+    /// may not be said again.
+    async fn resolve(&self, sight: &Sight, record: &PaymentRecord) -> Result<Resolved, TickError> {
+        let until = Instant::now() + self.timing.settle_budget;
+        let mut pause = GLANCE;
+        loop {
+            let resolved = sight.resolve(record).await;
+            let is_told = !matches!(resolved, Ok(Resolved::Untold) | Err(TickError::Rpc(_)));
+            if is_told || Instant::now() >= until {
+                return resolved;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
         }
     }
 

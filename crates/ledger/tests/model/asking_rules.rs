@@ -62,10 +62,9 @@ impl Model {
         let row = self.row(id);
         if row.verified_block > 0 {
             // Whoever verified it has to see it.
-            if self.is_asked(id) && row.state == State::Submitting {
-                self.change(id, |row| (row.state, row.claim) = (State::Submitted, Some(tx)));
-            }
-        } else if self.is_asked(id) && matches!(row.state, State::Submitting | State::Submitted) {
+            return self.promise(id, Some(tx));
+        }
+        if self.is_asked(id) && matches!(row.state, State::Submitting | State::Submitted) {
             self.change(id, |row| {
                 (row.state, row.claim, row.reason) = (State::Claimed, Some(tx), None);
             });

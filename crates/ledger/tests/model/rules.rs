@@ -365,7 +365,7 @@ impl Model {
                 return told;
             }
         }
-        match self.entitlement(&key, origin.fingerprint) {
+        match self.entitlement(key, origin.fingerprint) {
             Some(id) => self.redeem(id, self.now + millis(hold)),
             None => Told::Unknown,
         }
