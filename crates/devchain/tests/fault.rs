@@ -218,3 +218,18 @@ async fn signed_transactions_are_remembered_once_whatever_became_of_them() {
     let remembered: Vec<_> = faulty.transactions().iter().map(ToString::to_string).collect();
     assert_eq!(remembered, ["0x02aa", "0x02bb"]);
 }
+
+#[tokio::test]
+async fn an_endpoint_that_takes_few_calls_at_once_takes_each_alone() {
+    let Fixture { chain, faulty, rpc } = &fixture().await;
+    chain.mine(9).await.expect("mined");
+    faulty.set(Fault::MaxBatch(3));
+    let numbers: Vec<u64> = (0..9).collect();
+    let blocks = rpc.blocks(&numbers).await.expect("in smaller requests");
+    let found: Vec<_> = blocks.into_iter().map(|block| block.map(|block| block.number.to::<u64>())).collect();
+    assert_eq!(found, numbers.into_iter().map(Some).collect::<Vec<_>>());
+    faulty.set(Fault::Disconnect);
+    let before = faulty.requests();
+    rpc.blocks(&[1, 2, 3, 4]).await.expect_err("nothing answers");
+    assert_eq!(faulty.requests(), before + 1, "silence is no reason to ask for less");
+}

@@ -2,6 +2,7 @@
 //! other chains pass.
 
 use crate::{Rpc, RpcError};
+use alloy_json_rpc::{RpcRecv, RpcSend};
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -89,29 +90,57 @@ impl Rpc {
         self.call("eth_getBlockByNumber", (tag, false)).await
     }
 
-    /// Several blocks in one request; `None` where the node has none, or refuses to give it: some answer
-    /// so what they have pruned.
+    /// Several blocks, in one request where the endpoint takes so many calls; `None` where it has none, or
+    /// refuses to give it: some answer so what they have pruned.
     pub async fn blocks(&self, numbers: &[u64]) -> Result<Vec<Option<Block>>, RpcError> {
+        let mut blocks = Vec::with_capacity(numbers.len());
+        let mut left = vec![numbers];
+        while let Some(some) = left.pop() {
+            let params = some.iter().map(|number| (BlockTag::Number(*number), false));
+            match self.several("eth_getBlockByNumber", "blocks", params).await {
+                Ok(found) => {
+                    for block in found {
+                        blocks.push(match block {
+                            Err(RpcError::Refused { .. }) => None,
+                            block => block?,
+                        });
+                    }
+                }
+                Err(RpcError::Status(_) | RpcError::Malformed(_) | RpcError::Refused { .. })
+                    if some.len() > 1 =>
+                {
+                    let (first, second) = some.split_at(some.len() / 2);
+                    left.extend([second, first]);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// Several calls of one method in one request, each with its own answer.
+    async fn several<P: RpcSend, R: RpcRecv>(
+        &self,
+        method: &'static str,
+        point: &str,
+        calls: impl Iterator<Item = P>,
+    ) -> Result<Vec<Result<R, RpcError>>, RpcError> {
         let mut batch = self.batch();
-        let mut waiters = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let params = (BlockTag::Number(*number), false);
-            waiters.push(batch.add_call::<_, Option<Block>>("eth_getBlockByNumber", &params)?);
+        let mut waiters = Vec::new();
+        for params in calls {
+            waiters.push(batch.add_call::<P, R>(method, &params)?);
         }
         if waiters.is_empty() {
             return Ok(Vec::new());
         }
-        obol_stop::reach("rpc.blocks.before");
+        obol_stop::reach_call(point, "before");
         batch.send().await?;
-        obol_stop::reach("rpc.blocks.after");
-        let mut blocks = Vec::with_capacity(waiters.len());
+        obol_stop::reach_call(point, "after");
+        let mut answers = Vec::with_capacity(waiters.len());
         for waiter in waiters {
-            blocks.push(match waiter.await.map_err(RpcError::from) {
-                Err(RpcError::Refused { .. }) => None,
-                block => block?,
-            });
+            answers.push(waiter.await.map_err(RpcError::from));
         }
-        Ok(blocks)
+        Ok(answers)
     }
 
     pub async fn latest_block(&self) -> Result<Block, RpcError> {
@@ -134,22 +163,9 @@ impl Rpc {
 
     /// Several receipts in one request; `None` where the node has none.
     pub async fn receipts(&self, txs: &[B256]) -> Result<Vec<Option<Receipt>>, RpcError> {
-        let mut batch = self.batch();
-        let mut waiters = Vec::with_capacity(txs.len());
-        for tx in txs {
-            waiters.push(batch.add_call::<_, Option<Receipt>>("eth_getTransactionReceipt", &(tx,))?);
-        }
-        if waiters.is_empty() {
-            return Ok(Vec::new());
-        }
-        obol_stop::reach("rpc.receipts.before");
-        batch.send().await?;
-        obol_stop::reach("rpc.receipts.after");
-        let mut receipts = Vec::with_capacity(waiters.len());
-        for waiter in waiters {
-            receipts.push(waiter.await?);
-        }
-        Ok(receipts)
+        let params = txs.iter().map(|tx| (*tx,));
+        let answers = self.several("eth_getTransactionReceipt", "receipts", params).await?;
+        answers.into_iter().collect()
     }
 
     /// How many transactions of the account are in blocks up to `tag`.

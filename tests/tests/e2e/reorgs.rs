@@ -187,8 +187,9 @@ async fn a_restart_with_many_blocks_that_are_not_final_settles_through_a_slow_en
         rig.until_state(&payment, State::Included).await?;
     }
     rig.seller.facilitator.stop().await;
-    // Looked at one after the other, the blocks take longer than a lease lasts.
-    rig.rpc.set(Fault::Delay(Duration::from_millis(50)));
+    // Looked at one after the other, the blocks take longer than a lease lasts. Few endpoints take fifty
+    // calls in a request.
+    rig.rpc.set_rules([Rule::of(Fault::MaxBatch(10)), Rule::of(Fault::Delay(Duration::from_millis(50)))]);
     let again = Seller::open(&rig.chain, rig.rpc.url(), &rig.ledger_file(), deep())?;
     let payment = rig.pay(1);
     again.trust(again.grant(&payment).await?).await?;

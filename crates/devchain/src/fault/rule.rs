@@ -31,6 +31,8 @@ pub enum Fault {
     Prunes(u64),
     /// Claims to be of another chain.
     ChainId(u64),
+    /// Answers 413 to a request with more calls than this.
+    MaxBatch(usize),
     /// Refuses to search events in more blocks at once than this.
     MaxRange(u64),
 }
@@ -48,6 +50,13 @@ impl Fault {
                 | Self::ChainId(_)
                 | Self::MaxRange(_)
         )
+    }
+
+    const fn befalls_request(&self, calls: usize) -> bool {
+        match self {
+            Self::MaxBatch(most) => calls > *most,
+            _ => self.is_of_transport(),
+        }
     }
 }
 
@@ -106,7 +115,9 @@ impl Rules {
         let whole = self
             .0
             .iter_mut()
-            .find(|rule| rule.fault.is_of_transport() && calls.iter().any(|call| rule.befalls(call)))
+            .find(|rule| {
+                rule.fault.befalls_request(calls.len()) && calls.iter().any(|call| rule.befalls(call))
+            })
             .map(Rule::apply);
         let single = calls.iter().map(|call| self.judge_call(call)).collect();
         (whole, single)

@@ -75,6 +75,7 @@ impl Endpoint {
             Some(Fault::Status(status)) => {
                 return Ok(plain(StatusCode::from_u16(status).map_err(broken)?, "as told"));
             }
+            Some(Fault::MaxBatch(_)) => return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "too many calls")),
             Some(Fault::Html) => return Ok(page()),
             _ => {}
         }
