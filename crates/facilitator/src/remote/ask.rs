@@ -91,7 +91,7 @@ impl Asker {
                 Resolved::Open | Resolved::Unclear | Resolved::Untold => {}
                 Resolved::Paid => {
                     // It said so, and was right.
-                    if self.is_paid_by(id, question.record.claim).await? == Some(true) {
+                    if self.paid_by(id, question.record.claim).await? == Some(Shown::Paid) {
                         client.into_iter().for_each(|client| self.panel.proved(client));
                     }
                     return Ok(After::Ended);
@@ -330,23 +330,18 @@ impl Asker {
         sight.read_head().await?;
         let Some(receipt) = sight.rpc.receipt(transaction).await? else { return Ok(Shown::Nothing) };
         sight.include_all(&receipt, "settled by the facilitator").await?;
-        Ok(match self.is_paid_by(record.id, Some(transaction)).await? {
-            Some(true) => Shown::Paid,
-            Some(false) => Shown::PaidByAnother,
-            None => Shown::SomethingElse,
-        })
+        Ok(self.paid_by(record.id, Some(transaction)).await?.unwrap_or(Shown::SomethingElse))
     }
 
-    /// Whether this transaction has paid it; none while it is not paid.
-    async fn is_paid_by(
-        &self,
-        id: PaymentId,
-        transaction: Option<B256>,
-    ) -> Result<Option<bool>, LedgerError> {
+    /// Whether this transaction or another one has paid it; none while it is not paid.
+    async fn paid_by(&self, id: PaymentId, transaction: Option<B256>) -> Result<Option<Shown>, LedgerError> {
         let inclusion = self.ledger.payment(id).await?.and_then(|record| match record.outcome() {
             Outcome::Paid(inclusion) => Some(inclusion),
             _ => None,
         });
-        Ok(inclusion.map(|inclusion| Some(inclusion.tx) == transaction))
+        Ok(inclusion.map(|inclusion| match Some(inclusion.tx) == transaction {
+            true => Shown::Paid,
+            false => Shown::PaidByAnother,
+        }))
     }
 }
