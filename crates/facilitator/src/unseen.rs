@@ -65,6 +65,7 @@ impl Unseen {
         }
         for id in ledger.open_questions(chain).await? {
             if self.in_vain < ENOUGH
+                && !self.waits(id)
                 && let Some(question) = ledger.question(id).await?
             {
                 self.check(&question.record).await;
@@ -73,10 +74,13 @@ impl Unseen {
         Ok(())
     }
 
+    fn waits(&self, id: PaymentId) -> bool {
+        self.later.get(&id).is_some_and(|(when, _)| *when > Instant::now())
+    }
+
     /// One payment of which the endpoint does not tell keeps no other from being looked at.
     async fn check(&mut self, record: &PaymentRecord) {
-        let known = self.later.get(&record.id).copied();
-        if self.in_vain >= ENOUGH || known.is_some_and(|(when, _)| when > Instant::now()) {
+        if self.in_vain >= ENOUGH || self.waits(record.id) {
             return;
         }
         match self.sight.check(record).await {
@@ -93,7 +97,7 @@ impl Unseen {
                     "the chain does not tell what became of a payment");
             }
         }
-        let pause = known.map_or(PAUSE, |(_, pause)| pause);
+        let pause = self.later.get(&record.id).map_or(PAUSE, |(_, pause)| *pause);
         self.later.insert(record.id, (Instant::now() + pause, (pause * 2).min(LONGEST)));
     }
 }
