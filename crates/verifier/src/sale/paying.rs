@@ -1,3 +1,5 @@
+//! Receipts of one payment, before and after it is settled.
+
 use alloy_primitives::{Address, B256};
 use obol_core::{Amount, ChainId, Payment, Reason, WireVersion};
 use obol_ledger::{Inclusion, PaymentRecord};
