@@ -109,15 +109,21 @@ async fn customer(chain: &Devchain, verifier: &Role) -> Result<Customer> {
     Ok(customer)
 }
 
+/// By a seller who has neither a key nor an endpoint.
+async fn sell_one(folder: &Path, chain: &Devchain) -> Result<()> {
+    let upstream = Upstream::hello().await?;
+    offer(folder, &upstream, chain)?;
+    let facilitator = facilitator(folder, chain).await?;
+    let seller = verifier(folder, &facilitator, TOKEN).await?;
+    assert_eq!(customer(chain, &seller).await?.buy(AT).await?.status, 200);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seller_without_key_or_endpoint_sells_on_a_facilitators_word_and_checks_it_later() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (folder, chain) = (folder.path(), Devchain::start(Options::default()).await?);
-    let upstream = Upstream::hello().await?;
-    offer(folder, &upstream, &chain)?;
-    let facilitator = facilitator(folder, &chain).await?;
-    let seller = verifier(folder, &facilitator, TOKEN).await?;
-    assert_eq!(customer(&chain, &seller).await?.buy(AT).await?.status, 200);
+    sell_one(folder, &chain).await?;
 
     let earned = ledger(folder, &["earnings"]).await?;
     assert_eq!((&earned[0]["amount"], &earned[0]["claimed_amount"]), (&"0".into(), &"10000".into()));
@@ -132,7 +138,6 @@ async fn a_seller_without_key_or_endpoint_sells_on_a_facilitators_word_and_check
     assert_eq!((&earned[0]["amount"], &earned[0]["claimed_amount"]), (&"10000".into(), &"0".into()));
     let listed = ledger(folder, &["list"]).await?;
     assert_eq!(listed[0]["evidence"], "chain");
-    drop((seller, facilitator));
     chain.stop().await;
     Ok(())
 }
@@ -142,12 +147,7 @@ async fn a_claim_that_the_chain_does_not_show_is_a_difference_and_reconcile_says
 -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (folder, chain) = (folder.path(), Devchain::start(Options::default()).await?);
-    let upstream = Upstream::hello().await?;
-    offer(folder, &upstream, &chain)?;
-    let facilitator = facilitator(folder, &chain).await?;
-    let seller = verifier(folder, &facilitator, TOKEN).await?;
-    assert_eq!(customer(&chain, &seller).await?.buy(AT).await?.status, 200);
-    drop((seller, facilitator));
+    sell_one(folder, &chain).await?;
     chain.reorg(1).await?;
     for command in ["verify", "reconcile"] {
         let told = Command::new(env!("CARGO_BIN_EXE_obol"))
