@@ -32,6 +32,7 @@ mod remote_answers;
 mod remote_health;
 mod remote_hours;
 mod remote_lies;
+mod remote_refusals;
 mod remote_sales;
 mod remote_thefts;
 mod reorgs;
