@@ -158,6 +158,17 @@ impl World {
         fs::read_to_string(self.path("stops")).unwrap_or_default()
     }
 
+    /// Whether the seller was killed between the start of a delivery and the record of its end:
+    /// the buyer may have all of the response, and is owed it once more.
+    pub(crate) fn died_while_delivering(&self) -> bool {
+        let log = self.log();
+        let Some((before, killed)) = log.split_once("killed ") else { return false };
+        let started = "ledger.start-delivery.after-commit\n";
+        let ended = "ledger.finish-delivery.after-commit\n";
+        (before.contains(started) || killed.starts_with(started))
+            && !(before.contains(ended) || killed.starts_with(ended))
+    }
+
     pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(self.path("stderr")).unwrap_or_default()
     }
