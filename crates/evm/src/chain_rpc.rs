@@ -30,6 +30,17 @@ pub struct Receipt {
     pub gas_used: U64,
     #[serde(default)]
     pub effective_gas_price: U256,
+    /// Of OP-stack chains only.
+    #[serde(default)]
+    pub l1_fee: Option<U256>,
+}
+
+impl Receipt {
+    /// What its sender has paid for it, in wei.
+    pub fn cost(&self) -> U256 {
+        let execution = self.effective_gas_price.saturating_mul(U256::from(self.gas_used.to::<u64>()));
+        execution.saturating_add(self.l1_fee.unwrap_or_default())
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

@@ -4,13 +4,14 @@ use crate::{
     BatchId, Delivery, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     asking::is_out,
     batch::{FINAL, MINED, OPEN},
+    charges::note_spending,
     op::Op,
     reserve::unhold,
     sets::{due, entitled, included, moving, reserved},
     state::{Fail, Finalize, Forgo, Include, Orphan, OrphanOwed, OrphanUnsent, OrphanWaived, Redue, Release},
     txn::{Txn, blob, chain, chain_code, number_code, select_payments, word},
 };
-use alloy_primitives::B256;
+use alloy_primitives::{B256, U256};
 use obol_core::{ChainId, PaymentKey};
 use rusqlite::params;
 use std::time::Duration;
@@ -22,6 +23,10 @@ pub struct MinedBatch {
     pub tx: B256,
     pub block: u64,
     pub block_hash: B256,
+    /// In seconds since the Unix epoch.
+    pub block_time: i64,
+    /// What it has cost, in wei.
+    pub cost: U256,
     pub paid: Vec<(PaymentId, Inclusion)>,
     /// In the transaction, but its events do not show their transfers.
     pub unpaid: Vec<PaymentId>,
@@ -48,6 +53,7 @@ impl Ledger {
                         mined.tx.as_slice()
                     ],
                 )?;
+                note_spending(txn, mined.batch.0, mined.cost, mined.block_time)?;
                 for (id, inclusion) in &mined.paid {
                     include(txn, *id, *inclusion, "its transfer is in a block")?;
                 }

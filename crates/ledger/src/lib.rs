@@ -7,7 +7,9 @@
 mod asking;
 mod attendance;
 mod batch;
+mod books;
 mod census;
+mod charges;
 mod clock;
 mod ending;
 mod error;
@@ -22,13 +24,16 @@ mod reserve;
 mod schema;
 mod sets;
 mod state;
+mod transition;
 mod txn;
 mod writer;
 
 pub use asking::{Asking, Question};
 pub use attendance::{Attendant, Awaited};
 pub use batch::{Attempt, BatchState, DuePayment, Lease, Leased, LiveBatch, NewAttempt, Settler, Stored};
+pub use books::{Books, Sum, Takings};
 pub use census::Census;
+pub use charges::{Position, Unsettled};
 pub use clock::{Clock, Timestamp};
 pub use error::LedgerError;
 pub use evidence::MinedBatch;
@@ -41,6 +46,7 @@ pub use record::{
 pub use reserve::Reservation;
 pub use schema::Place;
 pub use state::{Delivery, State};
+pub use transition::{Charged, Transition};
 
 use std::path::Path;
 use tokio_util::task::TaskTracker;
@@ -71,6 +77,13 @@ impl Ledger {
     /// Whether a request holds the payment, by this ledger's clock.
     pub fn is_held(&self, record: &PaymentRecord) -> bool {
         record.held_until > self.clock.now()
+    }
+
+    /// Has `observer` told of every change of a payment's state that this process makes from now on,
+    /// once it is durable and before its maker knows. It runs on the ledger's own thread: it must
+    /// neither wait nor use the ledger.
+    pub fn observe(&self, observer: impl Fn(&Transition) + Send + 'static) -> Result<(), LedgerError> {
+        self.writer.observe(Box::new(observer))
     }
 
     /// Opens an existing ledger for reading; writing through it fails.

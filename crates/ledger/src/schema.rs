@@ -2,7 +2,7 @@
 
 use crate::{
     LedgerError,
-    sets::{claimed, due, entitled, failed, lost, moving, open, owed, reserved},
+    sets::{claimed, due, entitled, failed, lost, moving, open, owed, paid, reserved},
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 
 /// One step per schema version; never edited once released.
-const MIGRATIONS: &[&str] = &[FIRST, QUESTIONS];
+const MIGRATIONS: &[&str] = &[FIRST, QUESTIONS, CHARGES];
 
 const FIRST: &str = concat!(
     r"
@@ -172,6 +172,38 @@ CREATE INDEX entitled ON payments (payer, fingerprint) WHERE ",
 CREATE INDEX claimed ON payments (chain) WHERE ",
     claimed!(),
     ";
+"
+);
+
+/// What was earned and spent, in the order in which it came to be known: rows are added, and never
+/// changed, so that sums can be kept up to date by reading what is new. The kinds are
+/// [`crate::charges::Kind`]'s.
+const CHARGES: &str = concat!(
+    r"
+CREATE TABLE charges (
+    seq     INTEGER PRIMARY KEY,
+    payment INTEGER NOT NULL REFERENCES payments (id),
+    kind    INTEGER NOT NULL,
+    at      INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX first_charge ON charges (payment) WHERE kind = 0;
+
+CREATE TABLE spendings (
+    seq     INTEGER PRIMARY KEY,
+    batch   INTEGER NOT NULL UNIQUE REFERENCES batches (id),
+    wei     BLOB    NOT NULL,
+    at      INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO charges (payment, kind, at)
+    SELECT p.id, 0, coalesce(p.block_time, min(e.at) / 1000) AS at
+    FROM payments p JOIN events e ON e.payment = p.id AND e.state_to = 5
+    GROUP BY p.id ORDER BY at, p.id;
+INSERT INTO charges (payment, kind, at)
+    SELECT c.payment, 1, p.changed_at / 1000 FROM charges c JOIN payments p ON p.id = c.payment
+    WHERE NOT (",
+    paid!(),
+    ");
 "
 );
 
@@ -362,27 +394,52 @@ mod tests {
         assert_eq!((synchronous, keys), (2, 1));
     }
 
+    /// A ledger of the first schema with these payments: number, state, and whether an event says that
+    /// it was in a block, before, in milliseconds.
+    fn of_the_first_schema(path: &Path, payments: &[(i64, i64, Option<i64>)]) {
+        let db = Connection::open(path).expect("a database");
+        db.execute_batch(FIRST).expect("the first schema");
+        for (number, state, included_at) in payments {
+            db.execute(
+                "INSERT INTO payments (id, chain, asset, method, payer, nonce, payee, amount, call, valid_before, \
+                 offer_namespace, offer_name, state, revision, reservation, delivery, fingerprint, client, \
+                 held_until, owner, verified_block, created_at, changed_at, block_time) \
+                 VALUES (?1, 1, x'', 0, x'', CAST(?1 AS BLOB), x'', x'', x'', 1, 'a', 'b', ?2, 1, 1, 0, x'', x'', 0, 1, 1, 1, \
+                 9000, ?3)",
+                rusqlite::params![number, state, (*state == 5).then_some(70 + number)],
+            )
+            .expect("a payment");
+            if let Some(at) = included_at {
+                db.execute("INSERT INTO events VALUES (?1, 2, ?2, 'x', 4, 5, 0, '')", [number, at])
+                    .expect("an event");
+            }
+        }
+        db.pragma_update(None, "user_version", 1).expect("its version");
+    }
+
     #[test]
     fn a_ledger_of_an_earlier_schema_keeps_its_payments() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ledger.db");
-        let db = Connection::open(&path).expect("a database");
-        db.execute_batch(FIRST).expect("the first schema");
-        db.execute(
-            "INSERT INTO payments (chain, asset, method, payer, nonce, payee, amount, call, valid_before, \
-             offer_namespace, offer_name, state, revision, reservation, delivery, fingerprint, client, \
-             held_until, owner, verified_block, created_at, changed_at) \
-             VALUES (1, x'', 0, x'', x'', x'', x'', x'', 1, 'a', 'b', 5, 1, 1, 0, x'', x'', 0, 1, 1, 1, 1)",
-            [],
-        )
-        .expect("a payment");
-        db.pragma_update(None, "user_version", 1).expect("its version");
-        drop(db);
+        of_the_first_schema(&path, &[(1, 5, Some(1))]);
         let db = open(&Place::File(&path)).expect("brought up to date");
         assert_eq!(version(&db).expect("a version"), known());
         let sql = concat!("SELECT count(*), count(claim) FROM payments WHERE payer = x'' AND ", entitled!());
         let found: (i64, i64) =
             db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("the payment");
         assert_eq!(found, (1, 0));
+    }
+
+    #[test]
+    fn what_a_ledger_of_an_earlier_schema_has_earned_is_in_the_journal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.db");
+        // In a block, never in one, and in one that is gone.
+        of_the_first_schema(&path, &[(1, 5, Some(5_000)), (2, 2, None), (3, 4, Some(6_000))]);
+        let db = open(&Place::File(&path)).expect("brought up to date");
+        let mut rows = db.prepare("SELECT payment, kind, at FROM charges ORDER BY seq").expect("a query");
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("read");
+        let rows: Vec<(i64, i64, i64)> = rows.map(|row| row.expect("a row")).collect();
+        assert_eq!(rows, [(3, 0, 6), (1, 0, 71), (3, 1, 9)]);
     }
 }

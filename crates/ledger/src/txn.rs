@@ -1,8 +1,8 @@
 //! Reading and changing payments inside one transaction. The only place that writes a state.
 
 use crate::{
-    BatchId, Delivery, Event, Inclusion, LedgerError, NewPayment, Origin, PaymentId, PaymentRecord, State,
-    Timestamp, state::Arrow,
+    BatchId, Delivery, Event, Inclusion, LedgerError, NewPayment, Origin, PaymentId, PaymentRecord, Position,
+    State, Timestamp, Transition, charges::note_charge, state::Arrow,
 };
 use alloy_primitives::{Address, B256, U256};
 use obol_core::{Amount, ChainId, OfferId, PaymentKey, TransferMethod};
@@ -26,6 +26,7 @@ pub(crate) type PayeeKey = (ChainId, Address, Address);
 pub(crate) struct News {
     pub(crate) touched: Vec<PaymentId>,
     pub(crate) payees: Vec<PayeeKey>,
+    pub(crate) transitions: Vec<Transition>,
 }
 
 pub(crate) struct Txn<'a> {
@@ -36,6 +37,7 @@ pub(crate) struct Txn<'a> {
     /// Payees that are noted, and those that this transaction has added.
     payees: &'a HashSet<PayeeKey>,
     new_payees: RefCell<Vec<PayeeKey>>,
+    transitions: RefCell<Vec<Transition>>,
     lost: Cell<bool>,
 }
 
@@ -60,13 +62,25 @@ impl<'a> Txn<'a> {
         owner: &'a Owner,
         payees: &'a HashSet<PayeeKey>,
     ) -> Self {
-        let (touched, new_payees) = (RefCell::default(), RefCell::default());
-        Self { tx, now, owner, touched, payees, new_payees, lost: Cell::new(false) }
+        Self {
+            tx,
+            now,
+            owner,
+            touched: RefCell::default(),
+            payees,
+            new_payees: RefCell::default(),
+            transitions: RefCell::default(),
+            lost: Cell::new(false),
+        }
     }
 
     /// What others are to know once it is committed.
     pub(crate) fn into_news(self) -> News {
-        News { touched: self.touched.into_inner(), payees: self.new_payees.into_inner() }
+        News {
+            touched: self.touched.into_inner(),
+            payees: self.new_payees.into_inner(),
+            transitions: self.transitions.into_inner(),
+        }
     }
 
     /// Runs `work`, and undoes all that it did when it fails.
@@ -75,11 +89,13 @@ impl<'a> Txn<'a> {
         work: impl FnOnce(&Self) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
         let (touched, payees) = (self.touched.borrow().len(), self.new_payees.borrow().len());
+        let transitions = self.transitions.borrow().len();
         self.execute("SAVEPOINT operation", [])?;
         let ran = work(self);
         if ran.is_err() {
             self.touched.borrow_mut().truncate(touched);
             self.new_payees.borrow_mut().truncate(payees);
+            self.transitions.borrow_mut().truncate(transitions);
         }
         // SQLite ends the transaction itself on some errors: then there is nothing to undo.
         if !self.is_lost() {
@@ -209,6 +225,14 @@ impl<'a> Txn<'a> {
         self.note_question(id, new)?;
         self.note_payee((key.chain, key.asset, new.payee), new.verified_block)?;
         self.event(id, 1, None, state, Delivery::None, why)?;
+        self.transitions.borrow_mut().push(Transition {
+            position: Position { offer: new.offer.clone(), chain: key.chain, asset: key.asset },
+            amount: new.amount,
+            from: None,
+            to: state,
+            delivery: Delivery::None,
+            charge: None,
+        });
         Ok((id, reservation))
     }
 
@@ -309,6 +333,18 @@ impl<'a> Txn<'a> {
         next.changed_at = self.now;
         self.event(next.id, next.revision, Some(from), next.state, next.delivery, why)?;
         self.touched.borrow_mut().push(next.id);
+        if from == next.state {
+            return Ok(());
+        }
+        let charge = note_charge(self, next, from)?;
+        self.transitions.borrow_mut().push(Transition {
+            position: Position { offer: next.offer.clone(), chain: next.key.chain, asset: next.key.asset },
+            amount: next.amount,
+            from: Some(from),
+            to: next.state,
+            delivery: next.delivery,
+            charge,
+        });
         Ok(())
     }
 

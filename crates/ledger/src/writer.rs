@@ -4,6 +4,7 @@
 use crate::{
     Clock, LedgerError, PaymentId,
     op::Op,
+    transition::Observer,
     txn::{News, Owner, PayeeKey, Txn},
 };
 use rusqlite::{Connection, TransactionBehavior};
@@ -36,6 +37,7 @@ enum Message {
         payment: PaymentId,
         waker: oneshot::Sender<()>,
     },
+    Observe(Observer),
 }
 
 /// Operations waiting for the writer: above this the ledger is overloaded and callers wait for
@@ -68,6 +70,7 @@ impl Writer {
                     clock,
                     owner,
                     watched: HashMap::new(),
+                    observers: Vec::new(),
                     data_version: 0,
                     payees: HashSet::new(),
                     failing: false,
@@ -106,6 +109,12 @@ impl Writer {
         Ok(woken)
     }
 
+    /// Fails when the ledger is at its limit already.
+    pub(crate) fn observe(&self, observer: Observer) -> Result<(), LedgerError> {
+        let full = |_| LedgerError::Unavailable("it has too much to do".to_owned());
+        self.queue.try_send(Message::Observe(observer)).map_err(full)
+    }
+
     async fn send(&self, message: Message) -> Result<(), LedgerError> {
         let mut message = message;
         loop {
@@ -126,6 +135,7 @@ struct Loop {
     clock: Clock,
     owner: Owner,
     watched: HashMap<PaymentId, Vec<oneshot::Sender<()>>>,
+    observers: Vec<Observer>,
     data_version: i64,
     /// Payees that this process has written, or found written.
     payees: HashSet<PayeeKey>,
@@ -180,6 +190,7 @@ impl Loop {
                     });
                     self.watched.entry(payment).or_default().push(waker);
                 }
+                Message::Observe(observer) => self.observers.push(observer),
                 Message::Write { op, work, abandon } => writes.push((op, work, abandon)),
             }
             next = if writes.len() < GROUP { inbox.try_recv().ok() } else { None };
@@ -233,9 +244,13 @@ impl Loop {
             self.note(&result);
         }
         match result {
-            Ok(News { touched, payees }) => {
+            Ok(News { touched, payees, transitions }) => {
                 self.payees.extend(payees);
                 done.iter().for_each(|(op, ..)| obol_stop::reach(op.after_commit()));
+                // Before anybody acts on it: what was answered is counted.
+                for observer in &self.observers {
+                    transitions.iter().for_each(observer);
+                }
                 done.into_iter().for_each(|(_, finish, _)| finish(Ok(())));
                 for wakers in touched.iter().filter_map(|payment| self.watched.remove(payment)) {
                     wakers.into_iter().for_each(wake);

@@ -78,6 +78,8 @@ impl Settler {
                 tx: receipt.transaction_hash,
                 block: receipt.block_number.to(),
                 block_hash: receipt.block_hash,
+                block_time,
+                cost: receipt.cost(),
                 paid,
                 unpaid,
                 retry_after: RETRY,

@@ -2,6 +2,7 @@
 
 mod asking;
 mod batches;
+mod books;
 mod clocks;
 mod disk;
 mod evidence;

@@ -119,6 +119,8 @@ pub(crate) fn receipt(batch: BatchId, at: Inclusion, paid: &[PaymentId], unpaid:
         tx: at.tx,
         block: at.block,
         block_hash: at.block_hash,
+        block_time: at.block_time,
+        cost: U256::from(100_000),
         paid: paid.iter().map(|id| (*id, at)).collect(),
         unpaid: unpaid.to_vec(),
         retry_after: Duration::ZERO,

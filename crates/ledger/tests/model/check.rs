@@ -9,7 +9,8 @@ use crate::{
 };
 use obol_core::ChainId;
 use obol_ledger::{
-    BatchId, BatchState, Delivery, Event, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
+    BatchId, BatchState, Delivery, Event, LedgerError, PaymentId, PaymentRecord, Position, State, Sum,
+    Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinHandle;
@@ -259,6 +260,7 @@ pub(crate) async fn everything(world: &mut World) -> Result<(), String> {
     rows(world, asked).await?;
     batches(world).await?;
     earnings(world).await?;
+    books(world).await?;
     for number in 0..2 {
         lists(world, chain(number)).await?;
     }
@@ -295,6 +297,31 @@ async fn earnings(world: &World) -> Result<(), String> {
     let paid = world.model.rows.iter().filter(|row| is_paid(row.state));
     let all = sum(paid.map(|row| row.terms.amount));
     same("the sum of all earnings", &sum(told.values().map(|earned| earned.amount)), &all)
+}
+
+/// What the journal adds up to, read on from where it was read last.
+async fn books(world: &mut World) -> Result<(), String> {
+    let mut books = std::mem::take(&mut world.books);
+    books.follow(world.ledger()).await.map_err(unread)?;
+    let mut ever: BTreeMap<_, Vec<&Row>> = BTreeMap::new();
+    for row in &world.model.rows {
+        let was_paid = row.story.iter().any(|line| line.to == State::Included);
+        let key = &row.terms.key;
+        let here = ever.entry((row.terms.offer.clone(), key.chain.reference(), key.asset)).or_default();
+        here.extend(was_paid.then_some(row));
+    }
+    for ((offer, chain, asset), rows) in ever {
+        let takings = books.takings(&Position { offer, chain: ChainId::new(chain), asset });
+        let gone: Vec<_> =
+            rows.iter().filter(|row| !is_paid(row.state)).map(|row| row.terms.amount).collect();
+        let counted =
+            Sum { payments: rows.len() as u64, amount: sum(rows.iter().map(|row| row.terms.amount)) };
+        let reversed = Sum { payments: gone.len() as u64, amount: sum(gone.into_iter()) };
+        same("what was ever charged", &takings.lifetime, &counted)?;
+        same("what was reversed", &takings.reversed, &reversed)?;
+    }
+    world.books = books;
+    Ok(())
 }
 
 async fn lists(world: &World, chain: ChainId) -> Result<(), String> {

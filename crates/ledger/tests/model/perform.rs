@@ -1,7 +1,7 @@
 //! Asks the real ledger what a step says.
 
 use crate::step::{Step, Told, WHY};
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{B256, Bytes, U256};
 use obol_ledger::{
     Asking, Census, Held, Leased, Ledger, LedgerError, MinedBatch, NewAttempt, Owing, PaymentId, Reservation,
     Stored, held,
@@ -44,7 +44,18 @@ pub(crate) async fn perform(ledger: &Ledger, step: Step, hold: Option<Hold>) -> 
         Step::Mined { batch, at, paid, unpaid, retry } => {
             let paid = paid.into_iter().map(|id| (id, at)).collect();
             let (tx, block, block_hash) = (at.tx, at.block, at.block_hash);
-            let mined = MinedBatch { batch, tx, block, block_hash, paid, unpaid, retry_after: retry };
+            let (block_time, cost) = (at.block_time, U256::from(100_000));
+            let mined = MinedBatch {
+                batch,
+                tx,
+                block,
+                block_hash,
+                block_time,
+                cost,
+                paid,
+                unpaid,
+                retry_after: retry,
+            };
             ledger.mined(mined).await.map(done)
         }
         Step::OrphanBatch(batch) => ledger.orphan_batch(batch).await.map(done),

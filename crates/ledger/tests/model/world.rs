@@ -8,7 +8,7 @@ use crate::{
     rules::{Model, Process},
     step::{Grip, Step, Told},
 };
-use obol_ledger::{Census, Clock, Lease, Ledger, LedgerError, PaymentId, Place};
+use obol_ledger::{Books, Census, Clock, Lease, Ledger, LedgerError, PaymentId, Place};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     path::{Path, PathBuf},
@@ -56,6 +56,8 @@ pub(crate) struct World {
     pub(crate) compared: BTreeMap<i64, usize>,
     /// How often each payment was given out for delivery.
     pub(crate) deliveries: BTreeMap<i64, usize>,
+    /// Sums, kept up to date from check to check.
+    pub(crate) books: Books,
     checks: u64,
     /// Every step with every kind of answer that was seen.
     pub(crate) seen: BTreeSet<String>,
@@ -76,6 +78,7 @@ impl World {
             past: VecDeque::new(),
             compared: BTreeMap::new(),
             deliveries: BTreeMap::new(),
+            books: Books::default(),
             checks: 0,
             seen: BTreeSet::new(),
         };

@@ -1,0 +1,197 @@
+//! The journal of what was earned and spent: rows in the order in which it came to be known, from
+//! which exact sums over any window can be kept up to date.
+
+use crate::{
+    Charged, Ledger, LedgerError, PaymentRecord, State,
+    op::Op,
+    sets::owed,
+    txn::{Txn, account, amount, blob, chain},
+};
+use alloy_primitives::{Address, U256};
+use obol_core::{Amount, ChainId, OfferId};
+use rusqlite::params;
+use std::time::Duration;
+
+/// What a row says of its payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Its transfer is in a block for the first time: counted once, whatever becomes of the block.
+    First = 0,
+    Reversed = 1,
+    Again = 2,
+}
+
+/// Of one offer, in one asset: what sums are kept by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    pub offer: OfferId,
+    pub chain: ChainId,
+    pub asset: Address,
+}
+
+/// A row of the journal.
+#[derive(Clone, Debug)]
+pub(crate) struct Charge {
+    pub(crate) seq: i64,
+    pub(crate) position: Position,
+    pub(crate) kind: Kind,
+    pub(crate) amount: Amount,
+    /// Of the block, in seconds since the Unix epoch.
+    pub(crate) at: i64,
+}
+
+/// What a transaction of ours has cost.
+#[derive(Clone, Debug)]
+pub(crate) struct Spending {
+    pub(crate) seq: i64,
+    pub(crate) settler: (ChainId, Address),
+    pub(crate) wei: U256,
+    pub(crate) at: i64,
+}
+
+/// Delivered, and not on the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    pub position: Position,
+    pub payments: u64,
+    pub amount: Amount,
+}
+
+/// Notes what this change of state means for what was earned, if anything.
+pub(crate) fn note_charge(
+    txn: &Txn<'_>,
+    record: &PaymentRecord,
+    from: State,
+) -> Result<Option<Charged>, LedgerError> {
+    let (kind, at) = match (from.is_paid(), record.state().is_paid(), record.inclusion) {
+        (false, true, Some(inclusion)) => {
+            let sql = "SELECT 1 FROM charges WHERE payment = ?1 AND kind = 0";
+            let known = txn.one(sql, [record.id.0], |_| Ok(()))?.is_some();
+            (if known { Kind::Again } else { Kind::First }, inclusion.block_time)
+        }
+        (true, false, _) => (Kind::Reversed, txn.now().seconds()),
+        _ => return Ok(None),
+    };
+    txn.execute(
+        "INSERT INTO charges (payment, kind, at) VALUES (?1, ?2, ?3)",
+        params![record.id.0, kind as i64, at],
+    )?;
+    Ok(Some(match kind {
+        Kind::First => Charged::First { owed_for: owed_for(txn, record)? },
+        Kind::Reversed => Charged::Reversed,
+        Kind::Again => Charged::Again,
+    }))
+}
+
+fn owed_for(txn: &Txn<'_>, record: &PaymentRecord) -> Result<Option<Duration>, LedgerError> {
+    let sql = "SELECT at FROM events WHERE payment = ?1 AND state_to = ?2 ORDER BY revision LIMIT 1";
+    let since = txn.one(sql, params![record.id.0, State::Due.code()], |row| Ok(row.get::<_, i64>(0)?))?;
+    Ok(since.map(|since| Duration::from_millis(u64::try_from(txn.now().0 - since).unwrap_or(0))))
+}
+
+/// A transaction of ours is in a block, and has cost this. After a reorganisation the same bytes
+/// cost much the same: they are counted once.
+pub(crate) fn note_spending(txn: &Txn<'_>, batch: i64, wei: U256, at: i64) -> Result<(), LedgerError> {
+    txn.execute(
+        "INSERT INTO spendings (batch, wei, at) SELECT id, ?2, ?3 FROM batches WHERE id = ?1 ON CONFLICT DO NOTHING",
+        params![batch, wei.to_be_bytes::<32>(), at],
+    )?;
+    Ok(())
+}
+
+fn kind(code: i64) -> Result<Kind, LedgerError> {
+    [Kind::First, Kind::Reversed, Kind::Again]
+        .into_iter()
+        .find(|kind| *kind as i64 == code)
+        .ok_or_else(|| LedgerError::Corrupt(format!("a charge of kind {code}")))
+}
+
+impl Ledger {
+    /// A page of the journal, after this row.
+    pub(crate) async fn charges(&self, after: i64, limit: u32) -> Result<Vec<Charge>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                txn.all(
+                    "SELECT c.seq, p.offer_namespace, p.offer_name, p.chain, p.asset, p.amount, c.kind, c.at \
+                     FROM charges c JOIN payments p ON p.id = c.payment WHERE c.seq > ?1 ORDER BY c.seq LIMIT ?2",
+                    params![after, limit],
+                    |row| {
+                        Ok(Charge {
+                            seq: row.get(0)?,
+                            position: Position {
+                                offer: OfferId { namespace: row.get(1)?, name: row.get(2)? },
+                                chain: chain(row.get(3)?),
+                                asset: account(blob(row, 4)?)?,
+                            },
+                            amount: amount(blob(row, 5)?)?,
+                            kind: kind(row.get(6)?)?,
+                            at: row.get(7)?,
+                        })
+                    },
+                )
+            })
+            .await
+    }
+
+    /// A page of what our transactions have cost, after this row.
+    pub(crate) async fn spendings(&self, after: i64, limit: u32) -> Result<Vec<Spending>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                txn.all(
+                    "SELECT s.seq, b.chain, b.settler, s.wei, s.at FROM spendings s JOIN batches b ON b.id = s.batch \
+                     WHERE s.seq > ?1 ORDER BY s.seq LIMIT ?2",
+                    params![after, limit],
+                    |row| {
+                        Ok(Spending {
+                            seq: row.get(0)?,
+                            settler: (chain(row.get(1)?), account(blob(row, 2)?)?),
+                            wei: amount(blob(row, 3)?)?.atomic(),
+                            at: row.get(4)?,
+                        })
+                    },
+                )
+            })
+            .await
+    }
+
+    /// What is delivered and not on the chain, by offer and asset. Reads as many rows as that are.
+    pub async fn exposure(&self) -> Result<Vec<Unsettled>, LedgerError> {
+        self.writer.write(Op::Read, exposure).await
+    }
+}
+
+fn exposure(txn: &Txn<'_>) -> Result<Vec<Unsettled>, LedgerError> {
+    // In the order of the index that holds all of it.
+    let rows = txn.all(
+        concat!(
+            "SELECT offer_namespace, offer_name, chain, asset, amount FROM payments \
+             INDEXED BY exposed_by_offer WHERE delivery <> 0 AND ",
+            owed!(),
+            " ORDER BY offer_namespace, offer_name, asset, chain"
+        ),
+        [],
+        |row| {
+            let position = Position {
+                offer: OfferId { namespace: row.get(0)?, name: row.get(1)? },
+                chain: chain(row.get(2)?),
+                asset: account(blob(row, 3)?)?,
+            };
+            Ok((position, amount(blob(row, 4)?)?))
+        },
+    )?;
+    let mut lines: Vec<Unsettled> = Vec::new();
+    for (position, amount) in rows {
+        match lines.last_mut().filter(|line| line.position == position) {
+            Some(line) => {
+                line.payments += 1;
+                line.amount = sum(line.amount, amount)?;
+            }
+            None => lines.push(Unsettled { position, payments: 1, amount }),
+        }
+    }
+    Ok(lines)
+}
+
+fn sum(total: Amount, amount: Amount) -> Result<Amount, LedgerError> {
+    total.checked_add(amount).ok_or_else(|| LedgerError::Corrupt("a sum exceeds 256 bits".to_owned()))
+}

@@ -1,0 +1,190 @@
+//! What was earned, over windows, to the last atomic unit.
+
+use crate::payments::{
+    ASSET, CHAIN, PRICE, SETTLER, inclusion, ledger, open, owe, payment, receipt, reserve, submit,
+};
+use alloy_primitives::U256;
+use obol_core::OfferId;
+use obol_ledger::{
+    Books, Charged, Clock, Inclusion, Ledger, Place, Position, State, Sum, Takings, Transition, Unsettled,
+};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicI64, Ordering},
+};
+
+const DAY: i64 = 86_400;
+const NOW: i64 = 1_800_000_000;
+
+/// The offer that all payments of these tests are for.
+fn hello() -> Position {
+    let offer = OfferId { namespace: "llm".to_owned(), name: "hello".to_owned() };
+    Position { offer, chain: CHAIN, asset: ASSET }
+}
+
+fn of(payments: u64) -> Sum {
+    Sum { payments, amount: (payments * PRICE).into() }
+}
+
+fn at(number: u64, seconds: i64) -> Inclusion {
+    Inclusion { block_time: seconds, ..inclusion(number, 10 + number) }
+}
+
+async fn paid(ledger: &Ledger, number: u64, seconds: i64) -> Inclusion {
+    let _held = owe(ledger, payment(number)).await;
+    let at = at(number, seconds);
+    ledger.include(payment(number).key, at, "seen").await.expect("stored");
+    at
+}
+
+async fn takings(books: &mut Books, ledger: &Ledger) -> Takings {
+    books.follow(ledger).await.expect("read");
+    books.takings(&hello())
+}
+
+fn by_hand(seconds: i64) -> (Arc<AtomicI64>, Ledger) {
+    let hand = Arc::new(AtomicI64::new(seconds * 1_000));
+    let ledger = Ledger::open(&Place::Memory, Clock::Manual(Arc::clone(&hand)), "gate").expect("a ledger");
+    (hand, ledger)
+}
+
+#[tokio::test]
+async fn a_payment_is_in_a_window_until_its_block_is_that_old_and_in_the_lifetime_for_good() {
+    let (hand, ledger) = by_hand(NOW);
+    let mut books = Books::default();
+    assert_eq!(takings(&mut books, &ledger).await, Takings::default());
+    paid(&ledger, 1, NOW - 7 * DAY).await;
+    paid(&ledger, 2, NOW - DAY).await;
+    paid(&ledger, 3, NOW - DAY + 1).await;
+    let now = takings(&mut books, &ledger).await;
+    assert_eq!((now.day, now.week, now.lifetime), (of(1), of(2), of(3)));
+    assert_eq!(now.last, Some(NOW - DAY + 1));
+    for (seconds, day, week) in [(1, 0, 2), (6 * DAY - 1, 0, 2), (6 * DAY, 0, 1), (6 * DAY + 1, 0, 0)] {
+        hand.store((NOW + seconds) * 1_000, Ordering::SeqCst);
+        let then = takings(&mut books, &ledger).await;
+        assert_eq!((then.day, then.week, then.lifetime), (of(day), of(week), of(3)), "after {seconds} s");
+        let anew = takings(&mut Books::default(), &ledger).await;
+        assert_eq!(anew, then, "the same when read anew");
+    }
+}
+
+#[tokio::test]
+async fn a_payment_counts_once_whatever_becomes_of_its_block() {
+    let (_hand, ledger) = by_hand(NOW);
+    let mut books = Books::default();
+    let first = paid(&ledger, 1, NOW - 60).await;
+    paid(&ledger, 2, NOW - 60).await;
+    let id = ledger.payment_by_key(payment(1).key).await.expect("read").expect("stored").id;
+    ledger.orphan(id, first.block_hash).await.expect("stored");
+    let gone = takings(&mut books, &ledger).await;
+    assert_eq!((gone.day, gone.lifetime, gone.reversed), (of(2), of(2), of(1)));
+    ledger.include(payment(1).key, at(9, NOW), "seen again").await.expect("stored");
+    let back = takings(&mut books, &ledger).await;
+    assert_eq!((back.day, back.lifetime, back.reversed), (of(2), of(2), of(0)));
+    assert_eq!(back.last, Some(NOW));
+    assert_eq!(takings(&mut Books::default(), &ledger).await, back);
+}
+
+#[tokio::test]
+async fn without_the_reversed_the_lifetime_is_what_the_ledger_calls_earned() {
+    let (_hand, ledger) = by_hand(NOW);
+    let first = paid(&ledger, 1, NOW).await;
+    paid(&ledger, 2, NOW).await;
+    paid(&ledger, 3, NOW).await;
+    let id = ledger.payment_by_key(payment(1).key).await.expect("read").expect("stored").id;
+    ledger.orphan(id, first.block_hash).await.expect("stored");
+    let takings = takings(&mut Books::default(), &ledger).await;
+    let earned = &ledger.earnings().await.expect("read")[0];
+    assert_eq!(takings.lifetime.payments - takings.reversed.payments, earned.payments);
+    assert_eq!(takings.lifetime.amount.checked_sub(takings.reversed.amount), Some(earned.amount));
+}
+
+#[tokio::test]
+async fn books_follow_what_other_processes_write() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let (mine, other) = (open(&path, "mine"), open(&path, "other"));
+    let mut books = Books::default();
+    paid(&mine, 1, NOW).await;
+    assert_eq!(takings(&mut books, &mine).await.lifetime, of(1));
+    paid(&other, 2, NOW).await;
+    assert_eq!(takings(&mut books, &mine).await.lifetime, of(2));
+}
+
+#[tokio::test]
+async fn a_long_journal_is_read_to_its_end() {
+    let (_hand, ledger) = by_hand(NOW);
+    for number in 0..2_001 {
+        paid(&ledger, number, NOW).await;
+    }
+    assert_eq!(takings(&mut Books::default(), &ledger).await.week, of(2_001));
+}
+
+#[tokio::test]
+async fn gas_is_spent_once_for_each_transaction_and_for_a_day() {
+    let (hand, ledger) = by_hand(NOW);
+    let (id, batch) = submit(&ledger, 1).await;
+    let mined = at(1, NOW);
+    for _ in 0..2 {
+        ledger.mined(receipt(batch, mined, &[id], &[])).await.expect("stored");
+        ledger.orphan_batch(batch).await.expect("stored");
+    }
+    let mut books = Books::default();
+    books.follow(&ledger).await.expect("read");
+    assert_eq!(books.spent(CHAIN, SETTLER.account), U256::from(100_000));
+    hand.store((NOW + DAY) * 1_000, Ordering::SeqCst);
+    books.follow(&ledger).await.expect("read");
+    assert_eq!(books.spent(CHAIN, SETTLER.account), U256::ZERO);
+}
+
+#[tokio::test]
+async fn exposure_is_what_is_delivered_and_not_on_the_chain() {
+    let ledger = ledger();
+    let _waits_for_its_settlement = owe(&ledger, payment(1)).await;
+    assert_eq!(ledger.exposure().await, Ok(vec![]));
+    for number in [2, 3] {
+        let at = at(number, NOW);
+        let owed = owe(&ledger, payment(number)).await;
+        let id = owed.id();
+        ledger.include(payment(number).key, at, "seen").await.expect("stored");
+        let delivering = ledger.start_delivery(owed).await.expect("stored").expect("held");
+        ledger.finish_delivery(delivering, "sent").await.expect("stored");
+        assert_eq!(ledger.exposure().await.expect("read").len(), usize::from(number == 3));
+        ledger.orphan(id, at.block_hash).await.expect("stored");
+    }
+    let unsettled = Unsettled { position: hello(), payments: 2, amount: (2 * PRICE).into() };
+    assert_eq!(ledger.exposure().await, Ok(vec![unsettled]));
+}
+
+#[tokio::test]
+async fn each_change_of_state_is_told_once_and_only_when_it_is_durable() {
+    let ledger = ledger();
+    let told: Arc<Mutex<Vec<Transition>>> = Arc::default();
+    let notes = Arc::clone(&told);
+    ledger.observe(move |change| notes.lock().expect("unlocked").push(change.clone())).expect("observed");
+    let seen =
+        || told.lock().expect("unlocked").drain(..).map(|t| (t.from, t.to, t.charge)).collect::<Vec<_>>();
+    let held = reserve(&ledger, payment(1)).await;
+    let id = held.id();
+    assert_eq!(seen(), [(None, State::Reserved, None)]);
+    // Refused: nothing is written, and nothing told.
+    ledger.reserve(payment(1), crate::payments::HOLD).await.expect("read");
+    assert_eq!(seen(), []);
+    ledger.owe(held, None).await.expect("stored").expect("held");
+    assert_eq!(seen(), [(Some(State::Reserved), State::Due, None)]);
+    let at = at(1, NOW);
+    ledger.include(payment(1).key, at, "seen").await.expect("stored");
+    ledger.include(payment(1).key, at, "seen once more").await.expect("stored");
+    let first = seen();
+    assert!(
+        matches!(
+            first[..],
+            [(Some(State::Due), State::Included, Some(Charged::First { owed_for: Some(_) }))]
+        ),
+        "{first:?}"
+    );
+    ledger.orphan(id, at.block_hash).await.expect("stored");
+    assert_eq!(seen(), [(Some(State::Included), State::Released, Some(Charged::Reversed))]);
+    ledger.include(payment(1).key, at, "seen again").await.expect("stored");
+    assert_eq!(seen(), [(Some(State::Released), State::Included, Some(Charged::Again))]);
+}
