@@ -17,6 +17,15 @@ macro_rules! reasons {
                 match self { $( Self::$name => stringify!($name), )* }
             }
 
+            /// One word that no other reason has, as metrics have it: the code of v2, but for the
+            /// reason that shares it with another.
+            pub const fn label(self) -> &'static str {
+                match self {
+                    Self::ConflictingPayments => "conflicting_payments",
+                    other => other.code(WireVersion::V2),
+                }
+            }
+
             /// The HTTP status with which the gate answers.
             pub const fn status(self) -> u16 {
                 match self { $( Self::$name => $status, )* }
@@ -196,6 +205,15 @@ mod tests {
     fn every_reason_but_the_shared_payload_one_has_its_own_code() {
         let codes: HashSet<_> = Reason::ALL.iter().map(|r| r.code(WireVersion::V2)).collect();
         assert_eq!(codes.len(), Reason::ALL.len() - 1);
+    }
+
+    #[test]
+    fn every_reason_has_a_label_of_its_own() {
+        let labels: HashSet<_> = Reason::ALL.iter().map(|r| r.label()).collect();
+        assert_eq!(labels.len(), Reason::ALL.len());
+        for (index, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index, "counters are found by it");
+        }
     }
 
     #[test]

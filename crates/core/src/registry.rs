@@ -212,6 +212,17 @@ impl Registry {
             .ok_or_else(|| self.unknown_asset(symbol, chain))
     }
 
+    /// What an asset is called where one word has to tell it from all others of its chain: its symbol,
+    /// with the address when an earlier asset has the same.
+    pub fn label(&self, asset: &Asset) -> String {
+        let mut namesakes =
+            self.assets.iter().filter(|known| known.chain == asset.chain && known.symbol == asset.symbol);
+        match namesakes.next() {
+            Some(first) if first.address != asset.address => format!("{}@{}", asset.symbol, asset.address),
+            _ => asset.symbol.clone(),
+        }
+    }
+
     fn unknown(&self, name: String) -> UnknownChain {
         let known: Vec<_> =
             self.chains.iter().map(|chain| format!("{} ({})", chain.name, chain.id)).collect();
@@ -298,5 +309,15 @@ mod tests {
         );
         registry.add_asset(token).expect("valid");
         assert_eq!(registry.asset_by_symbol(ChainId::new(31337), "test").expect("added").decimals, 6);
+    }
+
+    #[test]
+    fn no_two_assets_of_a_chain_have_one_label() {
+        let mut registry = Registry::built_in();
+        let usdc = Asset::clone(registry.default_asset(ChainId::new(84532)).expect("USDC"));
+        let namesake = Asset { address: Address::repeat_byte(7), ..usdc.clone() };
+        registry.add_asset(namesake.clone()).expect("valid");
+        assert_eq!(registry.label(&usdc), "USDC");
+        assert_eq!(registry.label(&namesake), format!("USDC@{}", namesake.address));
     }
 }

@@ -1,14 +1,16 @@
 //! The facilitator: one desk for each chain.
 
 use crate::{
-    GasCeilings, SettlerState, Terms, Timing, Verified,
+    Drift, GasCeilings, SettlerState, Terms, Timing, Verified,
+    gas_money::watch_gas_money,
     keeper::keep,
+    reconciler::Reconciler,
     remote::{self, Panel},
     settler::{self, Setup},
     sight::Sight,
     verify::{Verifier, verify_offline},
 };
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::{Address, Bytes, U256};
 use obol_core::{Chain, ChainId, Payment, Reason, Refusal};
 use obol_evm::{Key, Reads, Rpc};
 use obol_facilitator_client::Client;
@@ -44,6 +46,21 @@ pub struct RemoteSetup {
     pub factories: Vec<Address>,
 }
 
+/// How one chain is, for people.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub chain: ChainId,
+    pub state: SettlerState,
+    /// The account by which transactions of our own settle.
+    pub settler: Option<Address>,
+    /// What it has, in wei; none while that is not known.
+    pub balance: Option<U256>,
+    /// Facilitators of others, by URL, and whether each answers as it should.
+    pub facilitators: Vec<(String, bool)>,
+    /// What the last comparison of ledger and chain came to.
+    pub drift: Option<Arc<Drift>>,
+}
+
 struct Desk {
     chain: Arc<Chain>,
     /// None where only a facilitator sees the chain.
@@ -51,6 +68,7 @@ struct Desk {
     way: Way,
     wake: Arc<Notify>,
     state: watch::Receiver<SettlerState>,
+    drift: Option<watch::Receiver<Option<Arc<Drift>>>>,
 }
 
 /// What payments are verified by.
@@ -64,8 +82,8 @@ struct View {
 
 /// Who settles.
 enum Way {
-    /// Transactions of this account.
-    Settler(Address),
+    /// Transactions of this account, which has so much gas money.
+    Settler(Address, watch::Receiver<Option<U256>>),
     /// Facilitators of others.
     Panel(Arc<Panel>),
 }
@@ -190,7 +208,7 @@ impl Facilitator {
     /// Who settles on each chain, as the ledger knows them.
     pub fn attendants(&self) -> impl Iterator<Item = Attendant> {
         self.desks.iter().map(|(chain, desk)| match &desk.way {
-            Way::Settler(account) => Attendant::Settler(Settler { chain: *chain, account: *account }),
+            Way::Settler(account, _) => Attendant::Settler(Settler { chain: *chain, account: *account }),
             Way::Panel(panel) => {
                 let urls = panel.clients().map(|client| client.url().to_string());
                 Attendant::Facilitators(*chain, urls.collect())
@@ -202,13 +220,31 @@ impl Facilitator {
     pub fn gave_back(&self, chain: ChainId) -> Reason {
         match self.desks.get(&chain).map(|desk| &desk.way) {
             Some(Way::Panel(_)) => Reason::FacilitatorRefused,
-            Some(Way::Settler(_)) | None => Reason::SimulationFailed,
+            Some(Way::Settler(..)) | None => Reason::SimulationFailed,
         }
     }
 
     /// What each chain's settler can do at the moment.
     pub fn states(&self) -> impl Iterator<Item = (ChainId, SettlerState)> {
         self.desks.iter().map(|(id, desk)| (*id, desk.state()))
+    }
+
+    /// The same, and more for people.
+    pub fn reports(&self) -> impl Iterator<Item = Report> {
+        self.desks.iter().map(|(chain, desk)| Report {
+            chain: *chain,
+            state: desk.state(),
+            settler: desk.settler(),
+            balance: match &desk.way {
+                Way::Settler(_, gas_money) => *gas_money.borrow(),
+                Way::Panel(_) => None,
+            },
+            facilitators: match &desk.way {
+                Way::Settler(..) => Vec::new(),
+                Way::Panel(panel) => panel.reports().collect(),
+            },
+            drift: desk.drift.as_ref().and_then(|drift| drift.borrow().clone()),
+        })
     }
 
     /// Lets each settler finish what it does, and gives the leases back.
@@ -233,7 +269,7 @@ impl Facilitator {
 impl Desk {
     fn settler(&self) -> Option<Address> {
         match self.way {
-            Way::Settler(account) => Some(account),
+            Way::Settler(account, _) => Some(account),
             Way::Panel(_) => None,
         }
     }
@@ -247,7 +283,7 @@ impl Desk {
             Way::Panel(panel) if state.blocks().is_none() && !panel.is_well() => {
                 SettlerState::FacilitatorDown
             }
-            Way::Panel(_) | Way::Settler(_) => state,
+            Way::Panel(_) | Way::Settler(..) => state,
         }
     }
 
@@ -279,8 +315,10 @@ fn settled_by_us(
         stopped: stopped.clone(),
     });
     let sight = Sight { ledger: ledger.clone(), chain: Arc::clone(&setup.chain), rpc: setup.rpc };
+    let gas_money = watch_gas_money(sight.rpc.clone(), account, stopped.clone());
+    let drift = reconcile_now_and_then(&sight, timing, stopped);
     let view = View::new(sight, setup.gas, setup.factories);
-    Desk { chain: setup.chain, view: Some(view), way: Way::Settler(account), wake, state }
+    Desk { chain: setup.chain, view: Some(view), way: Way::Settler(account, gas_money), wake, state, drift }
 }
 
 fn settled_by_others(
@@ -301,6 +339,22 @@ fn settled_by_others(
         stopped: stopped.clone(),
     });
     let sight = |rpc| Sight { ledger: ledger.clone(), chain: Arc::clone(&setup.chain), rpc };
-    let view = setup.rpc.map(|rpc| View::new(sight(rpc), setup.gas, setup.factories));
-    Desk { chain: setup.chain, view, way: Way::Panel(panel), wake, state }
+    let sight = setup.rpc.map(sight);
+    let drift = sight.as_ref().and_then(|sight| reconcile_now_and_then(sight, timing, stopped));
+    let view = sight.map(|sight| View::new(sight, setup.gas, setup.factories));
+    Desk { chain: setup.chain, view, way: Way::Panel(panel), wake, state, drift }
+}
+
+fn reconcile_now_and_then(
+    sight: &Sight,
+    timing: Timing,
+    stopped: &watch::Receiver<bool>,
+) -> Option<watch::Receiver<Option<Arc<Drift>>>> {
+    let reconciler = Reconciler {
+        ledger: sight.ledger.clone(),
+        rpc: sight.rpc.clone(),
+        chain: sight.chain.id,
+        every: timing.reconcile?,
+    };
+    Some(reconciler.start(stopped.clone()))
 }

@@ -21,6 +21,8 @@ pub struct Timing {
     pub stuck: Duration,
     /// How long a payment waits that the token refuses for now, such as for lack of funds.
     pub back_off: Duration,
+    /// How often ledger and chain are compared; never when not given.
+    pub reconcile: Option<Duration>,
 }
 
 impl Timing {
@@ -41,6 +43,7 @@ impl Default for Timing {
             gather: Duration::from_millis(3),
             stuck: Duration::from_secs(30),
             back_off: Duration::from_secs(15),
+            reconcile: None,
         }
     }
 }

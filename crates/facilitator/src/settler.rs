@@ -52,6 +52,20 @@ pub enum SettlerState {
 }
 
 impl SettlerState {
+    pub const ALL: &[Self] = &[
+        Self::Starting,
+        Self::Leading,
+        Self::Following,
+        Self::NoGas,
+        Self::TooExpensive,
+        Self::KeyShared,
+        Self::ChainLost,
+        Self::RpcDown,
+        Self::FacilitatorDown,
+        Self::LedgerDown,
+        Self::Ended,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",

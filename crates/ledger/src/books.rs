@@ -51,6 +51,7 @@ pub struct Books {
     /// What is not later is not of the last 24 hours, or seven days.
     day_from: i64,
     week_from: i64,
+    whole: bool,
 }
 
 impl Books {
@@ -60,22 +61,32 @@ impl Books {
         self.move_to(ledger.clock.now().seconds())?;
         loop {
             let page = ledger.charges(self.charges_seen, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            let seen = last.seq;
+            let all = page.len() < PAGE as usize;
             for charge in page {
+                let seen = charge.seq;
                 self.charge(charge)?;
+                self.charges_seen = seen;
             }
-            self.charges_seen = seen;
+            if all {
+                break;
+            }
         }
         loop {
             let page = ledger.spendings(self.spendings_seen, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            let seen = last.seq;
-            for spending in page {
-                self.spend(&spending);
+            for spending in &page {
+                self.spend(spending);
+                self.spendings_seen = spending.seq;
             }
-            self.spendings_seen = seen;
+            if page.len() < PAGE as usize {
+                self.whole = true;
+                return Ok(());
+            }
         }
+    }
+
+    /// Whether all was read once: before, sums are too small.
+    pub const fn are_whole(&self) -> bool {
+        self.whole
     }
 
     /// What was earned there; nothing, if nothing was.

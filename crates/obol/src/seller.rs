@@ -155,6 +155,7 @@ async fn publish(
         let faults = loaded.faults.iter().map(Fault::to_string);
         let faults: HashSet<_> =
             faults.chain(unreached).chain(conflicts.iter().map(ToString::to_string)).collect();
+        catalog.note_faults(faults.len());
         // Each once, not at every reload.
         faults.difference(&known_faults).for_each(|fault| tracing::error!("{fault}"));
         for note in loaded.notes.iter().map(Fault::to_string) {

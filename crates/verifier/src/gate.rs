@@ -10,6 +10,7 @@ use crate::{
     door::Door,
     drain::{self, drain},
     forward_auth::{self, ForwardAuth},
+    meters::{Meters, Scraper},
     note::Note,
     plain,
     receipts::{self, Receipts},
@@ -73,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) facilitator: Arc<Facilitator>,
     pub(crate) upstream: UpstreamClient,
     pub(crate) forward_auth: ForwardAuth,
+    pub(crate) meters: Arc<Meters>,
+    scraper: Scraper,
     trusted: TrustedProxies,
     /// Of proxies that ask wrongly.
     proxies: Trouble,
@@ -93,8 +96,16 @@ impl Shared {
 }
 
 impl Gate {
-    /// Fails when the machine's certificate store cannot be read.
+    /// Fails when the machine's certificate store cannot be read, or the ledger has more to do than it
+    /// can.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
+        let chains = parts.facilitator.states().map(|(chain, _)| chain);
+        let meters = Arc::new(Meters::new(Arc::clone(&parts.registry), chains));
+        if parts.catalog.is_metered() {
+            let (catalog, meters) = (Arc::clone(&parts.catalog), Arc::clone(&meters));
+            let observer = move |change: &_| meters.note(&catalog, change);
+            parts.ledger.observe(observer).map_err(std::io::Error::other)?;
+        }
         let max_sales = parts.max_sales.min(MAX_SALES);
         let shared = Shared {
             catalog: parts.catalog,
@@ -103,6 +114,8 @@ impl Gate {
             facilitator: parts.facilitator,
             upstream: UpstreamClient::new()?,
             forward_auth: parts.forward_auth,
+            meters,
+            scraper: Scraper::default(),
             trusted: parts.trusted,
             proxies: Trouble::default(),
             receipts: Receipts::default(),
@@ -156,6 +169,15 @@ impl Gate {
         status
     }
 
+    /// What Prometheus is told; none when nothing is counted.
+    pub(crate) async fn metrics(&self) -> Option<String> {
+        let Shared { meters, scraper, catalog, ledger, facilitator, .. } = &*self.shared;
+        if !catalog.is_metered() {
+            return None;
+        }
+        Some(scraper.page(meters, catalog, ledger, facilitator).await)
+    }
+
     /// Answers one request that came over a connection from `peer`.
     pub(crate) fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answering {
         let door = match request.uri().path() {
@@ -174,10 +196,10 @@ impl Gate {
         let outside = self.shared.trusted.outside(peer, request.headers());
         let listed = match self.listed(&request, &outside) {
             Ok(listed) => listed,
-            Err(refusal) => return drained(request, refuse_at(door, &refusal, WireVersion::V2)),
+            Err(refusal) => return drained(request, self.refuse_at(door, &refusal, WireVersion::V2)),
         };
         if door == Door::Gate && listed.offer.upstream.base.is_none() {
-            return drained(request, refuse_at(door, &upstream::NOT_HERE, WireVersion::V2));
+            return drained(request, self.refuse_at(door, &upstream::NOT_HERE, WireVersion::V2));
         }
         // A proxy would pass leave for the question on as leave for the request.
         if door == Door::Gate
@@ -194,6 +216,7 @@ impl Gate {
                 Either::Right(sold.map(move |response| around.put(response)).boxed())
             }
             Err((refusal, version)) => {
+                self.count_unsold(&listed, &refusal, request.headers());
                 let response = refuse(door, &listed, &refusal, version, &request, &outside);
                 drained(request, around.put(response))
             }
@@ -230,16 +253,37 @@ impl Gate {
     ) -> Response<GateBody> {
         let version = claim.version();
         let Ok(permit) = Arc::clone(&self.shared.sales).try_acquire_owned() else {
+            listed.tally().requested();
+            listed.tally().failed(Reason::Overloaded);
             drain(request).await;
-            return refuse_at(door, &Reason::Overloaded.into(), version);
+            return self.refuse_at(door, &Reason::Overloaded.into(), version);
         };
         let (reply, response) = oneshot::channel();
         let sale = Sale::new(Arc::clone(&self.shared), door, listed, version, outside, &request);
         tokio::spawn(sale.run(claim, request, reply, permit));
         response.await.unwrap_or_else(|_| {
             // The task panicked. Its payment, if it held one, is given back when its hold ends.
-            refuse_at(door, &Reason::LedgerUnavailable.into(), version)
+            self.refuse_at(door, &Reason::LedgerUnavailable.into(), version)
         })
+    }
+
+    /// A request for which no offer answers.
+    fn refuse_at(&self, door: Door, refusal: &Refusal, version: WireVersion) -> Response<GateBody> {
+        self.shared.meters.refused(refusal.reason);
+        let money = Money::default();
+        door.refuse(|| Note::of(refusal, version, money), || answer::refuse(refusal, version, money))
+    }
+
+    /// A request that does not become a sale.
+    fn count_unsold(&self, listed: &Listed, refusal: &Refusal, headers: &HeaderMap) {
+        let tally = listed.tally();
+        tally.requested();
+        self.shared.meters.refused(refusal.reason);
+        if refusal.reason == Reason::PaymentRequired {
+            tally.required();
+        } else if headers.contains_key(X_PAYMENT) || headers.contains_key(PAYMENT_SIGNATURE) {
+            tally.failed(refusal.reason);
+        }
     }
 }
 
@@ -272,12 +316,6 @@ impl Around {
         }
         response
     }
-}
-
-/// A request for which no offer answers.
-fn refuse_at(door: Door, refusal: &Refusal, version: WireVersion) -> Response<GateBody> {
-    let money = Money::default();
-    door.refuse(|| Note::of(refusal, version, money), || answer::refuse(refusal, version, money))
 }
 
 /// A request that is not sold to.

@@ -106,9 +106,18 @@ impl Sale {
         mut reply: Reply,
         permit: OwnedSemaphorePermit,
     ) {
-        match self.sell(claim, request, &mut reply).await {
+        let stated = claim.stated();
+        let selected = claim.select(&self.listed.offer.accepts, &self.shared.registry);
+        let tally = match (&selected, &stated) {
+            (Ok((requirement, _)), _) => self.listed.tally_in(&requirement.asset),
+            (Err(_), Some(stated)) => self.listed.tally_at(stated.chain, stated.asset),
+            (Err(_), None) => self.listed.tally(),
+        };
+        tally.requested();
+        match self.sell(selected, stated, request, &mut reply).await {
             Ok(sold) => self.deliver(sold, reply).await,
             Err(ended) => {
+                ended.count(tally);
                 // What is left is the client's own pace: it must not keep others from buying.
                 drop(permit);
                 if let Some(response) = self.answer(ended).await {
@@ -119,9 +128,14 @@ impl Sale {
         }
     }
 
-    async fn sell(&self, claim: Claim, request: Request<Incoming>, reply: &mut Reply) -> Result<Sold, Ended> {
-        let stated = claim.stated();
-        let (reserved, payment) = match claim.select(&self.listed.offer.accepts, &self.shared.registry) {
+    async fn sell(
+        &self,
+        selected: Result<(&Requirement, Payment), Refusal>,
+        stated: Option<Payment>,
+        request: Request<Incoming>,
+        reply: &mut Reply,
+    ) -> Result<Sold, Ended> {
+        let (reserved, payment) = match selected {
             Ok((requirement, payment)) => (self.reserve(requirement, &payment).await, payment),
             // Paid at terms that the offer had then, perhaps, and not delivered yet.
             Err(refusal) => match stated {
@@ -141,7 +155,10 @@ impl Sale {
     async fn reserve(&self, requirement: &Requirement, payment: &Payment) -> Result<Reservation, Refusal> {
         let header_timeout = self.listed.offer.upstream.header_timeout;
         let terms = Terms { requirement, header_timeout };
-        let verified = match self.shared.facilitator.verify(payment, terms).await {
+        let begun = Instant::now();
+        let verified = self.shared.facilitator.verify(payment, terms).await;
+        self.shared.meters.verify_took(payment.chain, begun.elapsed());
+        let verified = match verified {
             Ok(verified) => verified,
             Err(refusal) => return self.recall(payment, refusal).await,
         };

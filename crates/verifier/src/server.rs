@@ -45,14 +45,18 @@ async fn close_in_time(gate: Gate, grace: Duration, mut stop: watch::Receiver<bo
     }
 }
 
-/// Answers `/healthz`, `/readyz` and `/status` until `stop` is set.
+/// Answers `/healthz`, `/readyz`, `/status` and `/metrics` until `stop` is set.
 pub async fn serve_admin(gate: Gate, listener: TcpListener, limits: Limits, stop: watch::Receiver<bool>) {
     serve(listener, limits, stop, move |request: Request<Incoming>, _| {
-        let response = match request.uri().path() {
-            "/status" => status(&gate),
-            path => health(&gate, path).unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "not found\n")),
-        };
-        std::future::ready(response)
+        let gate = gate.clone();
+        async move {
+            let answer = match request.uri().path() {
+                "/status" => Some(status(&gate)),
+                "/metrics" => gate.metrics().await.map(metrics),
+                path => health(&gate, path),
+            };
+            answer.unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "not found\n"))
+        }
     })
     .await;
 }
@@ -73,6 +77,14 @@ fn status(gate: &Gate) -> Response<GateBody> {
     let mut response = Response::new(GateBody::own(gate.status()));
     response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response.headers_mut().insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    response
+}
+
+fn metrics(page: String) -> Response<GateBody> {
+    let mut response = Response::new(GateBody::own(page));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(obol_telemetry::CONTENT_TYPE));
+    headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
     response
 }
 

@@ -17,7 +17,7 @@ use obol_verifier::{ForwardAuth, TrustedProxies};
 use obol_wire::{PaymentHeader, Receipt};
 use std::time::Duration;
 
-const VERIFY: &str = "/verify";
+pub(crate) const VERIFY: &str = "/verify";
 const AUTH_REQUEST: &str = "/verify/auth-request";
 const RENDER: &str = "/verify/refusal";
 
@@ -39,7 +39,7 @@ fn customer(shop: &Shop, version: WireVersion) -> Customer {
 }
 
 /// What a proxy asks about a GET of this target.
-fn about(at: &str, target: &str) -> Request<Full<Bytes>> {
+pub(crate) fn about(at: &str, target: &str) -> Request<Full<Bytes>> {
     let mut request = get(at);
     let values = [target, "GET", "shop.example", "203.0.113.9"];
     for (name, value) in DESCRIBED.into_iter().zip(values) {

@@ -27,6 +27,7 @@ mod gate_streams;
 mod gate_upstreams;
 mod lease;
 mod lease_processes;
+mod metrics;
 mod proxies;
 mod remote_answers;
 mod remote_health;

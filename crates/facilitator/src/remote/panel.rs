@@ -49,6 +49,11 @@ impl Panel {
         self.members.iter().any(|member| member.lock().is_well())
     }
 
+    /// Each, and whether it answers as it should, as far as is known.
+    pub(crate) fn reports(&self) -> impl Iterator<Item = (String, bool)> {
+        self.members.iter().map(|member| (member.client.url().to_string(), member.lock().is_well()))
+    }
+
     /// Who is to settle: the preferred one of those that may be asked, or of all when none may.
     pub(super) fn chosen(&self) -> Option<&Client> {
         let up = self.members.iter().find(|member| member.lock().try_to_settle());

@@ -45,7 +45,7 @@ pub(crate) struct VerifierArgs {
     /// Where buyers are served.
     #[arg(long, env = "OBOL_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub(super) listen: String,
-    /// Where health is answered for operators: /healthz, /readyz, /status.
+    /// Where operators are answered: /healthz, /readyz, /status, and /metrics for Prometheus.
     #[arg(long, env = "OBOL_ADMIN_LISTEN", default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
     pub(super) admin_listen: String,
     /// Address or network of a proxy whose X-Forwarded-* headers count; repeat for several.
@@ -59,6 +59,9 @@ pub(crate) struct VerifierArgs {
     /// on. Keep clients away from /verify then: whoever pays there reads it.
     #[arg(long, env = "OBOL_FORWARD_CREDENTIALS")]
     pub(super) forward_credentials: bool,
+    /// Seconds between two comparisons of ledger and chain, which only look; 0 for none.
+    #[arg(long, env = "OBOL_RECONCILE_EVERY", default_value = "21600", value_name = "SECONDS")]
+    pub(super) reconcile_every: String,
     #[command(flatten)]
     pub(super) serving: ServingArgs,
     /// Show the settings in force, secrets hidden, and exit.

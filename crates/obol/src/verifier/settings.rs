@@ -3,7 +3,7 @@
 use super::args::VerifierArgs;
 use crate::{
     exit::Failure,
-    faults::Faults,
+    faults::{Faults, seconds},
     logging::Logging,
     serving::{Serving, addresses},
     settling::Settling,
@@ -47,6 +47,7 @@ impl Settings {
             ("trusted_proxy", json!(self.trusted.iter().map(ToString::to_string).collect::<Vec<_>>())),
             ("verify_only", json!(self.forward_auth.verify_only)),
             ("forward_credentials", json!(self.forward_auth.credentials)),
+            ("reconcile_every", json!(self.settling.timing.reconcile.map_or(0, |every| every.as_secs()))),
         ];
         shown.extend(own.map(|(name, value)| (name.to_owned(), value)));
         shown.extend(self.serving.shown());
@@ -62,11 +63,15 @@ fn sift(args: VerifierArgs, logging: Logging, faults: &mut Faults) -> Option<Set
     let settling = args.settling.sift(&args.facilitators, faults);
     let trusted = faults.sift_each("--trusted-proxy", &args.trusted_proxy, str::parse);
     let serving = args.serving.sift(faults);
+    let every = seconds("--reconcile-every", &args.reconcile_every, 0..=604_800, faults);
     let (listen, admin_listen) = addresses?;
+    let mut settling = settling?;
+    settling.timing.reconcile = every.filter(|every| !every.is_zero());
+    every?;
     Some(Settings {
         offers: offers?,
         pricing: pricing.map_or(Some(None), |pricing| pricing.map(Some))?,
-        settling: settling?,
+        settling,
         listen,
         admin_listen,
         trusted,

@@ -1,6 +1,6 @@
 //! The gate's other doors: proxies that ask before they forward, and clients that ask for receipts.
 
-use super::{Answering, Around, Gate, Shared, at_once, drained, refuse_at};
+use super::{Answering, Around, Gate, Shared, at_once, drained};
 use crate::{
     answer,
     door::Door,
@@ -23,7 +23,7 @@ impl Gate {
             Err(refusal) => {
                 // A stranger at any door is told so: only proxies know what a note is for.
                 let door = if refusal.reason == Reason::ProxyNotTrusted { Door::Gate } else { door };
-                at_once(refuse_at(door, &refusal, WireVersion::V2))
+                at_once(self.refuse_at(door, &refusal, WireVersion::V2))
             }
         }
     }
@@ -47,7 +47,7 @@ impl Gate {
     pub(super) fn render(&self, request: Request<Incoming>, peer: IpAddr) -> Answering {
         let request = match self.described(request, peer) {
             Ok(request) => request,
-            Err(refusal) => return at_once(refuse_at(Door::Gate, &refusal, WireVersion::V2)),
+            Err(refusal) => return at_once(self.refuse_at(Door::Gate, &refusal, WireVersion::V2)),
         };
         let outside = self.shared.trusted.outside(peer, request.headers());
         let mut notes = request.headers().get_all(note::REFUSAL).iter();
@@ -73,7 +73,7 @@ impl Gate {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return drained(
                 request,
-                refuse_at(Door::Gate, &Reason::MethodNotAllowed.into(), WireVersion::V2),
+                self.refuse_at(Door::Gate, &Reason::MethodNotAllowed.into(), WireVersion::V2),
             );
         }
         let gate = self.clone();

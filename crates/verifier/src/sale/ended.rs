@@ -6,6 +6,7 @@ use crate::{
     body::{Delivery, GateBody},
     drain::drain,
     headers,
+    meters::Tally,
     note::Note,
 };
 use alloy_primitives::Address;
@@ -50,6 +51,18 @@ impl Ended {
     }
 }
 
+impl Ended {
+    /// Counts what was not sold. What was, the ledger tells.
+    pub(super) fn count(&self, tally: Tally<'_>) {
+        match self {
+            Self::Refused(refusal, _) | Self::Failed(refusal, _) => tally.failed(refusal.reason),
+            Self::Pending(..) => tally.failed(Reason::SettlementPending),
+            Self::Upstream(..) => tally.upstream_failed(),
+            Self::Waived(_) | Self::Left => {}
+        }
+    }
+}
+
 impl Sale {
     pub(super) async fn answer(&self, ended: Ended) -> Option<Response<GateBody>> {
         match ended {
@@ -82,6 +95,7 @@ impl Sale {
 
     fn refuse_with(&self, refusal: &Refusal, money: Money, receipt: Option<Receipt>) -> Response<GateBody> {
         tracing::debug!(offer = %self.listed.offer.id, %refusal, "a payment is refused");
+        self.shared.meters.refused(refusal.reason);
         let version = self.version;
         let receipt = receipt.map(|receipt| receipt.encode(version, &self.shared.registry));
         let posted = || self.listed.challenges.refused(&self.url, refusal, version);

@@ -1,0 +1,141 @@
+//! One scrape, as text.
+
+use crate::{Family, Histogram, Labels};
+use std::fmt::{Display, Write};
+
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What a scrape is answered with. Writing to it cannot fail: it grows.
+#[derive(Debug, Default)]
+pub struct Page(String);
+
+/// The samples of one family.
+#[derive(Debug)]
+pub struct Samples<'p> {
+    text: &'p mut String,
+    name: &'static str,
+}
+
+impl Page {
+    /// With room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(String::with_capacity(bytes))
+    }
+
+    /// Begins a family: each once, with all its samples.
+    pub fn family(&mut self, family: &Family) -> Samples<'_> {
+        let Family { name, kind, help, .. } = *family;
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str());
+        Samples { text: &mut self.0, name }
+    }
+
+    pub fn into_text(self) -> String {
+        self.0
+    }
+}
+
+impl Samples<'_> {
+    pub fn add(&mut self, labels: &Labels, value: impl Display) {
+        self.sample("", labels.as_str(), "", value);
+    }
+
+    /// A sample without labels.
+    pub fn alone(&mut self, value: impl Display) {
+        self.sample("", "", "", value);
+    }
+
+    /// A sample with a further label of a value that needs no escape.
+    pub fn add_with(&mut self, labels: &Labels, more: &Labels, value: impl Display) {
+        self.sample("", labels.as_str(), more.as_str(), value);
+    }
+
+    pub fn histogram(&mut self, labels: &Labels, histogram: &Histogram) {
+        let mut count = 0;
+        for (bound, so_far) in histogram.cumulative() {
+            let bound = match bound {
+                Some(millis) => format!("le=\"{}\"", thousandths(millis)),
+                None => "le=\"+Inf\"".to_owned(),
+            };
+            self.sample("_bucket", labels.as_str(), &bound, so_far);
+            count = so_far;
+        }
+        let micros = histogram.sum();
+        let sum = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        self.sample("_sum", labels.as_str(), "", sum);
+        self.sample("_count", labels.as_str(), "", count);
+    }
+
+    fn sample(&mut self, suffix: &str, labels: &str, more: &str, value: impl Display) {
+        let text = &mut *self.text;
+        text.push_str(self.name);
+        text.push_str(suffix);
+        if !labels.is_empty() || !more.is_empty() {
+            text.push('{');
+            text.push_str(labels);
+            if !labels.is_empty() && !more.is_empty() {
+                text.push(',');
+            }
+            text.push_str(more);
+            text.push('}');
+        }
+        // A string takes everything.
+        let _ = writeln!(text, " {value}");
+    }
+}
+
+/// As a number without trailing zeros: bounds are compared as text.
+fn thousandths(number: u64) -> String {
+    let (whole, rest) = (number / 1_000, number % 1_000);
+    let text = format!("{whole}.{rest:03}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kind;
+    use std::time::Duration;
+
+    const SALES: Family =
+        Family { name: "sales_total", kind: Kind::Counter, labels: &["offer"], help: "Sales." };
+    const WAIT: Family =
+        Family { name: "wait_seconds", kind: Kind::Histogram, labels: &[], help: "Waiting." };
+
+    #[test]
+    fn families_are_written_as_the_format_asks() {
+        let mut page = Page::default();
+        let hello = Labels::new([("offer", "hello")]);
+        let mut sales = page.family(&SALES);
+        sales.add(&hello, 2);
+        sales.add_with(&hello, &Labels::new([("reason", "expired")]), 1);
+        sales.alone(3);
+        assert_eq!(
+            page.into_text(),
+            "# HELP sales_total Sales.\n# TYPE sales_total counter\nsales_total{offer=\"hello\"} 2\n\
+             sales_total{offer=\"hello\",reason=\"expired\"} 1\nsales_total 3\n"
+        );
+    }
+
+    #[test]
+    fn a_histogram_counts_each_wait_in_every_bucket_that_is_as_long() {
+        let histogram = Histogram::default();
+        for millis in [1, 3, 2_500, 70_000] {
+            histogram.observe(Duration::from_millis(millis));
+        }
+        let mut page = Page::default();
+        page.family(&WAIT).histogram(&Labels::default(), &histogram);
+        let text = page.into_text();
+        for line in [
+            "wait_seconds_bucket{le=\"0.001\"} 1",
+            "wait_seconds_bucket{le=\"0.005\"} 2",
+            "wait_seconds_bucket{le=\"1\"} 2",
+            "wait_seconds_bucket{le=\"2.5\"} 3",
+            "wait_seconds_bucket{le=\"60\"} 3",
+            "wait_seconds_bucket{le=\"+Inf\"} 4",
+            "wait_seconds_sum 72.504000",
+            "wait_seconds_count 4",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+    }
+}

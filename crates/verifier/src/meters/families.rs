@@ -1,0 +1,98 @@
+//! Every family that the verifier tells. `docs/metrics.md` is generated from here, and the rules
+//! and the dashboard of `deploy/prometheus` are held against it.
+
+use obol_telemetry::{Family, Kind};
+
+/// An offer, on one chain, in one asset. The chain is the resolved CAIP-2 id, however the offer has it.
+const OFFER: &[&str] = &["offer_namespace", "offer_name", "chain", "asset_symbol"];
+const OFFER_AND_REASON: &[&str] = &["offer_namespace", "offer_name", "chain", "asset_symbol", "reason"];
+const OFFER_AND_WINDOW: &[&str] =
+    &["offer_namespace", "offer_name", "chain", "asset_symbol", "window", "ledger"];
+const OFFER_AND_LEDGER: &[&str] = &["offer_namespace", "offer_name", "chain", "asset_symbol", "ledger"];
+const ASSET: &[&str] = &["chain", "asset_symbol"];
+const CHAIN: &[&str] = &["chain"];
+
+macro_rules! families {
+    ($( $name:ident = $kind:ident $suffix:literal $labels:expr, $help:literal; )*) => {
+        $( pub(super) const $name: Family = Family {
+            name: concat!("obol_x402_verifier_", $suffix),
+            kind: Kind::$kind,
+            labels: $labels,
+            help: $help,
+        }; )*
+
+        /// In the order in which a scrape has them.
+        pub const FAMILIES: &[Family] = &[ $( $name, )* ];
+    };
+}
+
+families! {
+    REQUESTS = Counter "requests_total" OFFER,
+        "Requests to the offer; an unpaid one under its first requirement.";
+    REQUIRED = Counter "payment_required_total" OFFER,
+        "Unpaid requests that were told what to pay.";
+    VERIFIED = Counter "payment_verified_total" OFFER,
+        "Payments that were found good and reserved in the ledger.";
+    FAILED = Counter "payment_failed_total" OFFER,
+        "Payments that were refused, or not settled in time; or delivered on, and never to be paid.";
+    FAILURE_REASONS = Counter "payment_failure_reasons_total" OFFER_AND_REASON,
+        "The same by reason (docs/reasons.md); a series begins with its first.";
+    CHARGED = Counter "charged_requests_total" OFFER,
+        "Payments at their first inclusion in a block, by the process that saw it.";
+    CLAIMED = Counter "claimed_requests_total" OFFER,
+        "Payments that a facilitator says are settled, where there is no endpoint to check it by.";
+    REVERSALS = Counter "charge_reversals_total" OFFER,
+        "Payments whose block was reorganised away.";
+    UPSTREAM_FAILED = Counter "upstream_failed_after_verify_total" OFFER,
+        "Requests with a good payment that the service behind the gate failed or refused: not charged for.";
+    SETTLED_AMOUNT = Counter "settled_amount_total" OFFER,
+        "Atomic units of the payments at their first inclusion.";
+    LAST_SUCCESS = Gauge "last_payment_success_seconds" OFFER,
+        "Block time of the newest paid payment, by the ledger; absent before the first.";
+    UNSETTLED = Gauge "unsettled_payments" OFFER,
+        "Payments that are delivered and not on the chain, by the ledger.";
+    UNSETTLED_AMOUNT = Gauge "unsettled_amount" OFFER,
+        "Their amount in atomic units.";
+    UNSETTLED_LIMIT = Gauge "unsettled_amount_limit" OFFER,
+        "The offer's bound on that amount, in atomic units; only where it charges optimistically.";
+    LEDGER_CHARGED = Gauge "ledger_charged_requests" OFFER_AND_WINDOW,
+        "Payments by their first inclusion within the window, by block time and by the ledger: exact, and the same at every replica.";
+    LEDGER_SETTLED = Gauge "ledger_settled_amount" OFFER_AND_WINDOW,
+        "Their amount in atomic units.";
+    LEDGER_REVERSED = Gauge "ledger_reversed_requests" OFFER_AND_LEDGER,
+        "Of the payments of the lifetime those whose transfer is not on the chain now.";
+    LEDGER_REVERSED_AMOUNT = Gauge "ledger_reversed_amount" OFFER_AND_LEDGER,
+        "Their amount in atomic units.";
+    CHAIN_CHARGED = Counter "chain_charged_requests_total" ASSET,
+        "Payments at their first inclusion, also of offers that are not served any more.";
+    CHAIN_SETTLED = Counter "chain_settled_amount_total" ASSET,
+        "Their amount in atomic units.";
+    DRIFT = Gauge "ledger_drift_payments" CHAIN,
+        "Payments of which ledger and chain say different things, by the last reconciliation.";
+    DRIFT_AMOUNT = Gauge "ledger_drift_amount" ASSET,
+        "What the ledger calls paid less what the chain shows, in atomic units, by the last reconciliation.";
+    RECONCILED = Gauge "last_reconciliation_seconds" CHAIN,
+        "When ledger and chain were last compared, in seconds since the Unix epoch.";
+    VERIFY_DURATION = Histogram "verify_duration_seconds" CHAIN,
+        "How long it takes to find out whether a payment is good.";
+    SETTLE_DURATION = Histogram "settle_duration_seconds" CHAIN,
+        "From owed to the first inclusion in a block, by the process that saw it.";
+    BALANCE = Gauge "settler_balance_wei" CHAIN,
+        "Gas money of the account that settles.";
+    GAS_SPENT = Gauge "settler_gas_spent_wei" &["chain", "window"],
+        "What its transactions have cost, by the ledger.";
+    GAS_DAYS = Gauge "settler_gas_days_left" CHAIN,
+        "How many days the gas money lasts at the last day's rate; absent when nothing was spent.";
+    SETTLER_STATE = Gauge "settler_state" &["chain", "state"],
+        "1 for what the chain's settler can do at the moment (docs/verifier.md), 0 for the others.";
+    FACILITATOR_UP = Gauge "facilitator_up" &["chain", "facilitator"],
+        "Whether a facilitator of others' answers as it should.";
+    REFUSED = Counter "refused_requests_total" &["reason"],
+        "Requests that were refused for another reason than that they were unpaid; also those for no offer.";
+    OFFERS_SERVED = Gauge "offers_served" &[],
+        "Offers that are sold.";
+    OFFER_FAULTS = Gauge "offer_faults" &[],
+        "What is configured and not sold, by the last load; the log and obol sell list say why.";
+    LEDGER_UP = Gauge "ledger_up" &[],
+        "Whether the ledger could be read for this scrape; when not, what is said by the ledger is what it last said.";
+}

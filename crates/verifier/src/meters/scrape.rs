@@ -1,0 +1,296 @@
+//! What a scrape is answered with. It waits for the ledger, for a while, and for nothing else, and
+//! no request waits for it: it reads what is served from a snapshot, and writes on a thread of its own.
+
+use super::{Meters, Series, families as f};
+use crate::catalog::{Catalog, Snapshot};
+use alloy_primitives::U256;
+use obol_core::ChainId;
+use obol_facilitator::{Facilitator, Report, SettlerState};
+use obol_ledger::{Books, Ledger, LedgerError, Position, Takings, Unsettled};
+use obol_telemetry::{Family, Labels, Page};
+use std::{
+    collections::HashMap,
+    fmt::Display,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Mutex;
+
+/// How long a scrape waits for the ledger: less than Prometheus waits for the scrape.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Reads what the ledger has to say, and remembers what it has read.
+#[derive(Debug, Default)]
+pub(crate) struct Scraper {
+    books: Mutex<(Books, Option<String>)>,
+    /// How long the last page was, and the next one will be.
+    length: AtomicUsize,
+}
+
+/// What the ledger says.
+struct Told {
+    /// Read just now.
+    fresh: bool,
+    /// Which ledger.
+    id: Option<Labels>,
+    /// Of each of the snapshot's series.
+    takings: Vec<Takings>,
+    exposure: HashMap<Position, Unsettled>,
+    /// Of each chain's settler, in a day and in wei.
+    spent: HashMap<ChainId, U256>,
+}
+
+/// What a page is written from.
+struct Sources {
+    meters: Arc<Meters>,
+    snapshot: Option<Arc<Snapshot>>,
+    told: Told,
+    reports: Vec<Report>,
+    faults: usize,
+}
+
+impl Scraper {
+    pub(crate) async fn page(
+        &self,
+        meters: &Arc<Meters>,
+        catalog: &Catalog,
+        ledger: &Ledger,
+        facilitator: &Facilitator,
+    ) -> String {
+        let snapshot = catalog.snapshot();
+        let reports: Vec<_> = facilitator.reports().collect();
+        let told = self.ask(ledger, snapshot.as_deref(), &reports).await;
+        let faults = catalog.faults();
+        let sources = Sources { meters: Arc::clone(meters), snapshot, told, reports, faults };
+        let capacity = self.length.load(Ordering::Relaxed) + 4_096;
+        let written = tokio::task::spawn_blocking(move || sources.write(capacity)).await;
+        let page = written.unwrap_or_default();
+        self.length.store(page.len(), Ordering::Relaxed);
+        page
+    }
+
+    async fn ask(&self, ledger: &Ledger, snapshot: Option<&Snapshot>, reports: &[Report]) -> Told {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        let mut told = Told {
+            fresh: false,
+            id: None,
+            takings: Vec::new(),
+            exposure: HashMap::new(),
+            spent: HashMap::new(),
+        };
+        let Ok(mut books) = tokio::time::timeout_at(until, self.books.lock()).await else {
+            tracing::debug!("a scrape does without the ledger: its journal is still being read");
+            return told;
+        };
+        let (books, id) = &mut *books;
+        match tokio::time::timeout_at(until, read(ledger, books, id)).await {
+            Ok(Ok(exposure)) => {
+                told.fresh = true;
+                told.exposure = exposure.into_iter().map(|line| (line.position.clone(), line)).collect();
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "a scrape cannot read the ledger"),
+            Err(_) => tracing::debug!("a scrape does not wait longer for the ledger"),
+        }
+        // Before all of the journal is read, a sum would be too small.
+        if books.are_whole() {
+            told.id = id.as_deref().map(|id| Labels::new([("ledger", id)]));
+            let series = snapshot.map(Snapshot::series).unwrap_or_default();
+            told.takings = series.iter().map(|series| books.takings(&series.position)).collect();
+            let settlers = reports.iter().filter_map(|report| Some((report.chain, report.settler?)));
+            told.spent = settlers.map(|(chain, settler)| (chain, books.spent(chain, settler))).collect();
+        }
+        told
+    }
+}
+
+async fn read(
+    ledger: &Ledger,
+    books: &mut Books,
+    id: &mut Option<String>,
+) -> Result<Vec<Unsettled>, LedgerError> {
+    if id.is_none() {
+        *id = Some(ledger.id().await?);
+    }
+    books.follow(ledger).await?;
+    ledger.exposure().await
+}
+
+impl Sources {
+    fn write(self, capacity: usize) -> String {
+        let mut page = Page::with_capacity(capacity);
+        self.offers(&mut page);
+        self.ledger(&mut page);
+        self.chains(&mut page);
+        self.process(&mut page);
+        page.into_text()
+    }
+
+    fn series(&self) -> &[Arc<Series>] {
+        self.snapshot.as_deref().map(Snapshot::series).unwrap_or_default()
+    }
+
+    fn each<V: Display>(&self, page: &mut Page, family: &Family, value: impl Fn(&Series) -> V) {
+        let mut samples = page.family(family);
+        for series in self.series() {
+            samples.add(&series.labels, value(series));
+        }
+    }
+
+    fn offers(&self, page: &mut Page) {
+        self.each(page, &f::REQUESTS, |series| series.requests.get());
+        self.each(page, &f::REQUIRED, |series| series.required.get());
+        self.each(page, &f::VERIFIED, |series| series.verified.get());
+        self.each(page, &f::FAILED, |series| series.failed.get());
+        let mut reasons = page.family(&f::FAILURE_REASONS);
+        for series in self.series() {
+            for (reason, count) in series.reasons.get().into_iter().flat_map(|reasons| reasons.iter()) {
+                reasons.add_with(&series.labels, &Labels::new([("reason", reason.label())]), count);
+            }
+        }
+        self.each(page, &f::CHARGED, |series| series.charged.get());
+        self.each(page, &f::CLAIMED, |series| series.claimed.get());
+        self.each(page, &f::REVERSALS, |series| series.reversals.get());
+        self.each(page, &f::UPSTREAM_FAILED, |series| series.upstream_failed.get());
+        self.each(page, &f::SETTLED_AMOUNT, |series| series.settled.get());
+    }
+
+    fn ledger(&self, page: &mut Page) {
+        let mut last = page.family(&f::LAST_SUCCESS);
+        for (series, takings) in self.series().iter().zip(&self.told.takings) {
+            if let Some(at) = takings.last {
+                last.add(&series.labels, at);
+            }
+        }
+        if self.told.fresh {
+            let of = |series: &Series| self.told.exposure.get(&series.position);
+            self.each(page, &f::UNSETTLED, |series| of(series).map_or(0, |line| line.payments));
+            self.each(page, &f::UNSETTLED_AMOUNT, |series| {
+                of(series).map_or(U256::ZERO, |line| line.amount.atomic())
+            });
+        }
+        let mut limits = page.family(&f::UNSETTLED_LIMIT);
+        for (series, limit) in self.snapshot.iter().flat_map(|snapshot| snapshot.limits()) {
+            limits.add(&series.labels, limit);
+        }
+        let Some(ledger) = &self.told.id else { return };
+        let windows = ["24h", "7d", "lifetime"].map(|window| ledger.with([("window", window)]));
+        let sums = |takings: &Takings| [takings.day, takings.week, takings.lifetime];
+        let lines = || self.series().iter().zip(&self.told.takings);
+        let mut charged = page.family(&f::LEDGER_CHARGED);
+        for (series, takings) in lines() {
+            for (window, sum) in windows.iter().zip(sums(takings)) {
+                charged.add_with(&series.labels, window, sum.payments);
+            }
+        }
+        let mut settled = page.family(&f::LEDGER_SETTLED);
+        for (series, takings) in lines() {
+            for (window, sum) in windows.iter().zip(sums(takings)) {
+                settled.add_with(&series.labels, window, sum.amount);
+            }
+        }
+        let mut reversed = page.family(&f::LEDGER_REVERSED);
+        for (series, takings) in lines() {
+            reversed.add_with(&series.labels, ledger, takings.reversed.payments);
+        }
+        let mut reversed = page.family(&f::LEDGER_REVERSED_AMOUNT);
+        for (series, takings) in lines() {
+            reversed.add_with(&series.labels, ledger, takings.reversed.amount);
+        }
+    }
+
+    fn chains(&self, page: &mut Page) {
+        {
+            let assets = self.meters.assets.lock().unwrap_or_else(PoisonError::into_inner);
+            let labelled: Vec<_> =
+                assets.iter().map(|((chain, symbol), meters)| (asset(*chain, symbol), meters)).collect();
+            let mut charged = page.family(&f::CHAIN_CHARGED);
+            labelled.iter().for_each(|(labels, meters)| charged.add(labels, meters.charged.get()));
+            let mut settled = page.family(&f::CHAIN_SETTLED);
+            labelled.iter().for_each(|(labels, meters)| settled.add(labels, meters.settled.get()));
+        }
+        self.drift(page);
+        let mut verify = page.family(&f::VERIFY_DURATION);
+        self.meters.chains.iter().for_each(|(id, meters)| verify.histogram(&chain(*id), &meters.verify));
+        let mut settle = page.family(&f::SETTLE_DURATION);
+        self.meters.chains.iter().for_each(|(id, meters)| settle.histogram(&chain(*id), &meters.settle));
+        self.gas(page);
+        let mut states = page.family(&f::SETTLER_STATE);
+        for report in &self.reports {
+            for state in SettlerState::ALL {
+                let labels = chain(report.chain).with([("state", state.as_str())]);
+                states.add(&labels, u8::from(report.state == *state));
+            }
+        }
+        let mut up = page.family(&f::FACILITATOR_UP);
+        for report in &self.reports {
+            for (url, well) in &report.facilitators {
+                up.add(&chain(report.chain).with([("facilitator", url.as_str())]), u8::from(*well));
+            }
+        }
+    }
+
+    fn drift(&self, page: &mut Page) {
+        let compared =
+            || self.reports.iter().filter_map(|report| Some((report.chain, report.drift.as_ref()?)));
+        let mut payments = page.family(&f::DRIFT);
+        compared().for_each(|(id, drift)| payments.add(&chain(id), drift.payments));
+        let mut amounts = page.family(&f::DRIFT_AMOUNT);
+        for (id, drift) in compared() {
+            for (address, amount) in &drift.amounts {
+                let known = self.meters.registry.asset_at(id, *address);
+                let symbol =
+                    known.map_or_else(|_| "unknown".to_owned(), |known| self.meters.registry.label(known));
+                amounts.add(&asset(id, &symbol), amount);
+            }
+        }
+        let mut at = page.family(&f::RECONCILED);
+        compared().for_each(|(id, drift)| at.add(&chain(id), drift.at.seconds()));
+    }
+
+    fn gas(&self, page: &mut Page) {
+        let mut balances = page.family(&f::BALANCE);
+        for report in &self.reports {
+            if let Some(balance) = report.balance {
+                balances.add(&chain(report.chain), balance);
+            }
+        }
+        let mut spent = page.family(&f::GAS_SPENT);
+        for (id, wei) in &self.told.spent {
+            spent.add(&chain(*id).with([("window", "24h")]), wei);
+        }
+        let mut days = page.family(&f::GAS_DAYS);
+        for report in &self.reports {
+            let spent = self.told.spent.get(&report.chain).filter(|spent| !spent.is_zero());
+            if let Some((balance, spent)) = report.balance.zip(spent) {
+                let hundredths = balance.saturating_mul(U256::from(100)) / spent;
+                let hundred = U256::from(100);
+                days.add(
+                    &chain(report.chain),
+                    format_args!("{}.{:02}", hundredths / hundred, (hundredths % hundred).to::<u64>()),
+                );
+            }
+        }
+    }
+
+    fn process(&self, page: &mut Page) {
+        let mut refused = page.family(&f::REFUSED);
+        for (reason, count) in self.meters.refused.iter() {
+            refused.add(&Labels::new([("reason", reason.label())]), count);
+        }
+        let served = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.offers());
+        page.family(&f::OFFERS_SERVED).alone(served);
+        page.family(&f::OFFER_FAULTS).alone(self.faults);
+        page.family(&f::LEDGER_UP).alone(u8::from(self.told.fresh));
+    }
+}
+
+fn chain(id: ChainId) -> Labels {
+    Labels::new([("chain", id.to_string().as_str())])
+}
+
+fn asset(id: ChainId, symbol: &str) -> Labels {
+    chain(id).with([("asset_symbol", symbol)])
+}
