@@ -1,9 +1,11 @@
 //! A real proxy that asks at `/verify` before it forwards, with the files of `deploy/proxies/`.
 
 mod config;
-mod executable;
 
-use crate::{fetch, get, published::part};
+use crate::{
+    executable::{Program, executable},
+    fetch, get,
+};
 use anyhow::{Context, Result, bail};
 use obol_core::Reason;
 use std::{fs, net::SocketAddr, path::Path, process::Stdio, time::Duration};
@@ -21,12 +23,16 @@ pub enum ProxyKind {
 }
 
 impl ProxyKind {
-    const fn name(self) -> &'static str {
+    const fn program(self) -> Program {
         match self {
-            Self::Nginx => "nginx",
-            Self::Caddy => "caddy",
-            Self::Traefik => "traefik",
+            Self::Nginx => Program::Nginx,
+            Self::Caddy => Program::Caddy,
+            Self::Traefik => Program::Traefik,
         }
+    }
+
+    const fn name(self) -> &'static str {
+        self.program().name()
     }
 
     /// Whether it can put the receipt on the client's response.
@@ -55,7 +61,7 @@ impl Proxy {
     /// In front of a gate that answers, and of a service at this address and port. `None` where there is no such proxy to
     /// be had.
     pub async fn start(kind: ProxyKind, verifier: SocketAddr, service: &str) -> Result<Option<Self>> {
-        let Some(executable) = part(kind.name(), executable::of(kind).await)? else { return Ok(None) };
+        let Some(executable) = executable(kind.program()).await? else { return Ok(None) };
         for _ in 0..PORTS_TO_TRY {
             let address = TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?;
             let folder = tempfile::tempdir()?;

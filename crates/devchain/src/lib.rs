@@ -19,6 +19,7 @@ pub use controls::{Execution, Mined, Snapshot};
 pub use error::DevchainError;
 pub use events::{AuthorizationEvent, AuthorizationOutcome, TransferEvent};
 pub use npm::{Installed, NpmProject, Progress, ProvisionError, cache_folder};
+pub use process::watch;
 pub use tools::{Tools, foundry, provision};
 
 use alloy_primitives::{Address, address};

@@ -98,7 +98,8 @@ fn command(binary: &Path, options: &Options, folder: &Path, config: &Path) -> Co
     command
 }
 
-fn watch(process: &Child) -> Result<Child, DevchainError> {
+/// A shell that kills `process` when this process is gone, however it went. To be dropped before it.
+pub fn watch(process: &Child) -> Result<Child, DevchainError> {
     let id = process.id().expect("it was not waited for").to_string();
     Command::new("sh")
         .args(["-c", "read -r _; kill -9 \"$0\"", &id])

@@ -2,7 +2,7 @@
 //! which exact sums over any window can be kept up to date.
 
 use crate::{
-    Charged, Ledger, LedgerError, PaymentRecord, State,
+    Charged, Ledger, LedgerError, PaymentRecord, State, Timestamp,
     op::Op,
     sets::owed,
     txn::{Txn, account, amount, blob, chain},
@@ -55,6 +55,8 @@ pub struct Unsettled {
     pub position: Position,
     pub payments: u64,
     pub amount: Amount,
+    /// When the first of them was taken.
+    pub oldest: Timestamp,
 }
 
 /// Notes what this change of state means for what was earned, if anything.
@@ -161,10 +163,10 @@ impl Ledger {
 }
 
 fn exposure(txn: &Txn<'_>) -> Result<Vec<Unsettled>, LedgerError> {
-    // In the order of the index that holds all of it.
+    // In the order of the index that holds no others.
     let rows = txn.all(
         concat!(
-            "SELECT offer_namespace, offer_name, chain, asset, amount FROM payments \
+            "SELECT offer_namespace, offer_name, chain, asset, amount, created_at FROM payments \
              INDEXED BY exposed_by_offer WHERE delivery <> 0 AND ",
             owed!(),
             " ORDER BY offer_namespace, offer_name, asset, chain"
@@ -176,17 +178,18 @@ fn exposure(txn: &Txn<'_>) -> Result<Vec<Unsettled>, LedgerError> {
                 chain: chain(row.get(2)?),
                 asset: account(blob(row, 3)?)?,
             };
-            Ok((position, amount(blob(row, 4)?)?))
+            Ok((position, amount(blob(row, 4)?)?, Timestamp(row.get(5)?)))
         },
     )?;
     let mut lines: Vec<Unsettled> = Vec::new();
-    for (position, amount) in rows {
+    for (position, amount, taken) in rows {
         match lines.last_mut().filter(|line| line.position == position) {
             Some(line) => {
                 line.payments += 1;
                 line.amount = sum(line.amount, amount)?;
+                line.oldest = line.oldest.min(taken);
             }
-            None => lines.push(Unsettled { position, payments: 1, amount }),
+            None => lines.push(Unsettled { position, payments: 1, amount, oldest: taken }),
         }
     }
     Ok(lines)

@@ -1,6 +1,7 @@
 //! `obol demo`: sell, pay, settle and reconcile on a throw-away local chain.
 
 mod buyer;
+mod prometheus;
 mod report;
 mod stage;
 mod upstream;
@@ -32,7 +33,8 @@ Examples:
 ///
 /// Starts a local chain with Circle's USDC, a verifier and a small upstream, lists demo-hello at
 /// 0.01 USDC per request, pays for two requests as a buyer would, shows the settlements and the
-/// seller's earnings, compares ledger and chain, and keeps running. The accounts are those of
+/// seller's earnings, compares ledger and chain, and keeps running. Where Prometheus is installed it
+/// runs, too, and what it has recorded is shown beside what the ledger says. The accounts are those of
 /// anvil's public test mnemonic: their money is worth nothing and their keys are known to all.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLE)]

@@ -157,6 +157,17 @@ fn the_page_of_the_ledger_has_each_command_and_column_as_the_code_does() {
 }
 
 #[test]
+fn the_page_of_metrics_has_each_family_that_is_told() {
+    let mut families = head(&["family", "type", "labels", "meaning"]);
+    for family in obol_verifier::FAMILIES {
+        let labels: Vec<_> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        let name = format!("`{}`", family.name);
+        families.push_str(&row(&[&name, family.kind.as_str(), &labels.join(", "), family.help]));
+    }
+    hold("docs/metrics.md", 0, &families);
+}
+
+#[test]
 fn the_tables_of_states_have_each_state_and_each_arrow() {
     let documented = documented(include_str!("../../ledger/src/state.rs"));
     let mut states = head(&["state", "meaning"]);

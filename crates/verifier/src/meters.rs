@@ -52,6 +52,7 @@ pub(crate) struct Series {
     reasons: OnceLock<Box<ByReason>>,
     charged: Counter,
     claimed: Counter,
+    waived: Counter,
     reversals: Counter,
     upstream_failed: Counter,
     settled: Units,
@@ -76,6 +77,7 @@ impl Series {
             reasons: OnceLock::new(),
             charged: Counter::default(),
             claimed: Counter::default(),
+            waived: Counter::default(),
             reversals: Counter::default(),
             upstream_failed: Counter::default(),
             settled: Units::default(),
@@ -195,6 +197,7 @@ impl Meters {
             }
             (_, Some(Charged::Reversed)) => tally.count(|series| series.reversals.increment()),
             (State::Reserved, None) => tally.count(|series| series.verified.increment()),
+            (State::Waived, None) => tally.count(|series| series.waived.increment()),
             (State::Claimed, None) => tally.count(|series| series.claimed.increment()),
             // Of one that was not delivered its request tells.
             (State::Failed, None) if change.delivery != Delivery::None => {

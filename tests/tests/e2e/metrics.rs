@@ -27,7 +27,7 @@ fn offer(name: &str) -> [(&str, &str); 4] {
 const PAID: &str = "services-paid";
 
 /// Series of an offer that exist from the moment that it is loaded.
-const AT_ZERO: [&str; 15] = [
+const AT_ZERO: [&str; 16] = [
     "charge_reversals_total",
     "charged_requests_total",
     "claimed_requests_total",
@@ -43,6 +43,7 @@ const AT_ZERO: [&str; 15] = [
     "unsettled_amount",
     "unsettled_payments",
     "upstream_failed_after_verify_total",
+    "waived_requests_total",
 ];
 
 fn customer(shop: &Shop) -> Customer {
@@ -185,7 +186,12 @@ async fn what_is_only_verified_is_not_charged() -> Result<()> {
     let passed = fetch(shop.address, paid(about(VERIFY, AT), &header)).await?;
     ensure!(passed.status == StatusCode::OK, "{passed:?}");
     let told = scrape(&shop).await?;
-    let counts = [("requests_total", 2), ("payment_required_total", 1), ("payment_verified_total", 1)];
+    let counts = [
+        ("requests_total", 2),
+        ("payment_required_total", 1),
+        ("payment_verified_total", 1),
+        ("waived_requests_total", 1),
+    ];
     assert_counts(&told, PAID, &counts)?;
     assert_ledger(&told, PAID, 0, 0)?;
     assert_eq!(told.all("last_payment_success_seconds", &[]).count(), 0);
@@ -415,12 +421,15 @@ async fn exposure_is_told_beside_its_bound_until_it_is_settled() -> Result<()> {
     assert_eq!(told.one("unsettled_payments", &offer(PAID))?, 1);
     assert_eq!(told.one("unsettled_amount", &offer(PAID))?, 10_000);
     assert_eq!(told.one("unsettled_amount_limit", &offer(PAID))?, 50_000);
+    let taken = shop.payments().await?[0].created_at.seconds();
+    assert_eq!(told.one("oldest_unsettled_seconds", &offer(PAID))?, taken.cast_unsigned());
     assert_eq!(told.one("charged_requests_total", &offer(PAID))?, 0);
     shop.until_payment(|payment| payment.state() == State::Submitted).await?;
     shop.chain.mine(1).await?;
     shop.until_payment(|payment| payment.state() == State::Included).await?;
     let told = scrape(&shop).await?;
     assert_eq!(told.one("unsettled_payments", &offer(PAID))?, 0);
+    assert_eq!(told.all("oldest_unsettled_seconds", &[]).count(), 0);
     assert_eq!(told.one("charged_requests_total", &offer(PAID))?, 1);
     shop.close().await
 }

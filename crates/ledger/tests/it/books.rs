@@ -152,7 +152,9 @@ async fn exposure_is_what_is_delivered_and_not_on_the_chain() {
         assert_eq!(ledger.exposure().await.expect("read").len(), usize::from(number == 3));
         ledger.orphan(id, at.block_hash).await.expect("stored");
     }
-    let unsettled = Unsettled { position: hello(), payments: 2, amount: (2 * PRICE).into() };
+    let first = ledger.payment_by_key(payment(2).key).await.expect("read").expect("stored");
+    let amount = (2 * PRICE).into();
+    let unsettled = Unsettled { position: hello(), payments: 2, amount, oldest: first.created_at };
     assert_eq!(ledger.exposure().await, Ok(vec![unsettled]));
 }
 

@@ -1,5 +1,6 @@
 //! What the demo shows.
 
+use super::prometheus::RecordedLine;
 use crate::{
     ledger::EarningView,
     output::{self, Output, Table},
@@ -29,6 +30,8 @@ pub(crate) struct Document {
     pub(super) payments: Vec<PaymentLine>,
     /// What each offer earned.
     pub(super) earnings: Vec<EarningView>,
+    /// What Prometheus has recorded of them; nothing where none is installed.
+    pub(super) recorded: Vec<RecordedLine>,
     /// Whether ledger and chain agree. When they do not, the exit code is 3.
     pub(super) reconciled: bool,
     pub(super) urls: Urls,
@@ -74,6 +77,10 @@ pub(super) struct Urls {
     pub(super) verifier: String,
     /// What is sold.
     pub(super) service: String,
+    /// Prometheus; none where it is not installed.
+    pub(super) prometheus: Option<String>,
+    /// What Prometheus reads, of each process that sells.
+    pub(super) metrics: Vec<String>,
 }
 
 /// A chain to use by hand.
@@ -139,6 +146,7 @@ impl Document {
             ]);
         }
         text.push_str(&earnings.render());
+        text.push_str(&self.recorded_in_words());
         text.push_str(match self.reconciled {
             true => "\nLedger and chain agree to the last atomic unit.\n",
             false => "\nLEDGER AND CHAIN DIFFER.\n",
@@ -152,15 +160,50 @@ impl Document {
             return text;
         }
         text.push_str(&format!(
-            "\nTry:\n  curl -i {service}\n  curl -i -H 'Accept: text/html' {service}\n  \
+            "\nTry:\n  curl -i {service}\n  curl -i -H 'Accept: text/html' {service}\n{prometheus}  \
              {obol} ledger list --ledger {ledger}\n  {obol} ledger show --ledger {ledger} 1\n  \
              {obol} ledger verify --ledger {ledger} --rpc base-sepolia={rpc}\n  \
              $EDITOR {offers}/demo-hello.yaml   # change the price; it takes effect at once\n\n{AGAIN}\n",
             service = self.urls.service,
+            prometheus = self.prometheus_in_words(),
             rpc = self.urls.rpc,
             offers = self.offers,
         ));
         text
+    }
+}
+
+impl Document {
+    /// What Prometheus has recorded beside what the ledger says.
+    fn recorded_in_words(&self) -> String {
+        if self.recorded.is_empty() {
+            return String::new();
+        }
+        let mut table = Table::new(["PROMETHEUS", "OFFER", "CHAIN", "RECORDED", "LEDGER"]);
+        for line in &self.recorded {
+            let same = |earning: &&EarningView| {
+                earning.offer_namespace == line.offer_namespace
+                    && earning.offer_name == line.offer_name
+                    && line.chain.as_ref().is_none_or(|chain| chain.to_string() == earning.chain.to_string())
+            };
+            let payments: u64 = self.earnings.iter().filter(same).map(|earning| earning.payments).sum();
+            table.row([
+                line.record.clone(),
+                format!("{}/{}", line.offer_namespace, line.offer_name),
+                line.chain.as_ref().map_or_else(|| "all".to_owned(), ToString::to_string),
+                line.value.clone(),
+                payments.to_string(),
+            ]);
+        }
+        format!("\n{}", table.render())
+    }
+
+    fn prometheus_in_words(&self) -> String {
+        let metrics = self.urls.metrics.iter().map(|url| format!("  curl {url}\n"));
+        let graph = self.urls.prometheus.iter().map(|url| {
+            format!("  open {url}/graph?g0.expr=x402:revenue:24h_by_offer_chain   # and {url}/alerts\n")
+        });
+        metrics.chain(graph).collect()
     }
 }
 
@@ -217,8 +260,15 @@ mod tests {
             chain: CHAIN.into(),
             payments: Vec::new(),
             earnings: Vec::new(),
+            recorded: Vec::new(),
             reconciled: true,
-            urls: Urls { rpc: String::new(), verifier: String::new(), service: String::new() },
+            urls: Urls {
+                rpc: String::new(),
+                verifier: String::new(),
+                service: String::new(),
+                prometheus: None,
+                metrics: Vec::new(),
+            },
             ledger: "/tmp/ledger.db".into(),
             offers: "/tmp/offers".into(),
         };

@@ -3,6 +3,7 @@
 use super::{
     DemoArgs,
     buyer::{Bought, Buyer},
+    prometheus::Prometheus,
     report::{Document, PaymentLine, Urls},
     say, upstream,
 };
@@ -32,6 +33,9 @@ const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 /// How long the offer may take from its file to the gate.
 const LOADING: Duration = Duration::from_secs(10);
 
+/// How often ledger and chain are compared for Prometheus.
+const RECONCILE: Duration = Duration::from_secs(10);
+
 const SERVICE: &str = "/services/demo-hello/";
 
 pub(super) struct Stage {
@@ -42,6 +46,8 @@ pub(super) struct Stage {
     endpoint: Endpoint,
     http: reqwest::Client,
     base: String,
+    metrics: SocketAddr,
+    prometheus: Option<Prometheus>,
     rpc_url: String,
     ledger_path: PathBuf,
     offers: PathBuf,
@@ -71,6 +77,9 @@ impl Stage {
         let listener = bind("--listen", args.listen.unwrap_or(ANY_PORT)).await?;
         let base = format!("http://{}", local(&listener)?);
         say(&format!("A verifier at {base}, which sells demo-hello at 0.01 USDC per request"));
+        let admin = bind("admin", ANY_PORT).await?;
+        let metrics = local(&admin)?;
+        let http = reqwest::Client::builder().no_proxy().build().map_err(Failure::failed)?;
         let seller = Seller::start(Setup {
             registry: Arc::clone(&registry),
             endpoints: vec![endpoint.clone()],
@@ -86,15 +95,15 @@ impl Stage {
             offers: offers.clone(),
             pricing: None,
             listener,
-            admin: bind("admin", ANY_PORT).await?,
+            admin,
             trusted: TrustedProxies::default(),
             forward_auth: ForwardAuth::default(),
-            timing: Timing::default(),
+            timing: Timing { reconcile: Some(RECONCILE), ..Timing::default() },
             payees: None,
             max_sales: 1_024,
             limits: Limits { grace: Duration::from_secs(2), ..Limits::default() },
         })?;
-        let http = reqwest::Client::builder().no_proxy().build().map_err(Failure::failed)?;
+        let prometheus = Prometheus::start(&folder, metrics, &http).await;
         let stage = Self {
             seller,
             upstream,
@@ -103,6 +112,8 @@ impl Stage {
             endpoint,
             http,
             base,
+            metrics,
+            prometheus,
             rpc_url: chain.url().to_owned(),
             ledger_path,
             offers,
@@ -143,15 +154,25 @@ impl Stage {
         say("Ledger against chain");
         let (_, settled) = agree(&self.ledger, &self.endpoint).await?;
         let earnings = self.ledger.earnings().await?;
+        let recorded = match &self.prometheus {
+            Some(prometheus) => {
+                say("Prometheus against ledger");
+                prometheus.recorded(earnings.iter().map(|earning| earning.payments).sum()).await
+            }
+            None => Vec::new(),
+        };
         Ok(Document {
             chain: CHAIN.into(),
             payments,
             earnings: earnings.iter().map(|earning| EarningView::new(earning, &self.registry)).collect(),
+            recorded,
             reconciled: settled == Settled::Yes,
             urls: Urls {
                 rpc: self.rpc_url.clone(),
                 verifier: self.base.clone(),
                 service: format!("{}{SERVICE}", self.base),
+                prometheus: self.prometheus.as_ref().map(|prometheus| prometheus.url.clone()),
+                metrics: vec![format!("http://{}/metrics", self.metrics)],
             },
             ledger: self.ledger_path.display().to_string(),
             offers: self.offers.display().to_string(),
@@ -188,6 +209,9 @@ impl Stage {
     }
 
     pub(super) async fn strike(self) {
+        if let Some(prometheus) = self.prometheus {
+            prometheus.stop().await;
+        }
         self.seller.stop().await;
         self.upstream.abort();
     }

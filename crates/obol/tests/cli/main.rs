@@ -3,6 +3,7 @@
 
 mod commands;
 mod demo;
+mod prometheus;
 mod settings;
 mod verifier;
 

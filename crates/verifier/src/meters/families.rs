@@ -41,6 +41,8 @@ families! {
         "Payments at their first inclusion in a block, by the process that saw it.";
     CLAIMED = Counter "claimed_requests_total" OFFER,
         "Payments that a facilitator says are settled, where there is no endpoint to check it by.";
+    WAIVED = Counter "waived_requests_total" OFFER,
+        "Payments that were let pass under --verify-only, and are never charged.";
     REVERSALS = Counter "charge_reversals_total" OFFER,
         "Payments whose block was reorganised away.";
     UPSTREAM_FAILED = Counter "upstream_failed_after_verify_total" OFFER,
@@ -55,6 +57,8 @@ families! {
         "Their amount in atomic units.";
     UNSETTLED_LIMIT = Gauge "unsettled_amount_limit" OFFER,
         "The offer's bound on that amount, in atomic units; only where it charges optimistically.";
+    OLDEST_UNSETTLED = Gauge "oldest_unsettled_seconds" OFFER,
+        "When the oldest of those payments was taken, in seconds since the Unix epoch; absent when there is none.";
     LEDGER_CHARGED = Gauge "ledger_charged_requests" OFFER_AND_WINDOW,
         "Payments by their first inclusion within the window, by block time and by the ledger: exact, and the same at every replica.";
     LEDGER_SETTLED = Gauge "ledger_settled_amount" OFFER_AND_WINDOW,

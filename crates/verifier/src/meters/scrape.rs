@@ -152,6 +152,7 @@ impl Sources {
         }
         self.each(page, &f::CHARGED, |series| series.charged.get());
         self.each(page, &f::CLAIMED, |series| series.claimed.get());
+        self.each(page, &f::WAIVED, |series| series.waived.get());
         self.each(page, &f::REVERSALS, |series| series.reversals.get());
         self.each(page, &f::UPSTREAM_FAILED, |series| series.upstream_failed.get());
         self.each(page, &f::SETTLED_AMOUNT, |series| series.settled.get());
@@ -174,6 +175,12 @@ impl Sources {
         let mut limits = page.family(&f::UNSETTLED_LIMIT);
         for (series, limit) in self.snapshot.iter().flat_map(|snapshot| snapshot.limits()) {
             limits.add(&series.labels, limit);
+        }
+        let mut oldest = page.family(&f::OLDEST_UNSETTLED);
+        for series in self.series() {
+            if let Some(line) = self.told.exposure.get(&series.position) {
+                oldest.add(&series.labels, line.oldest.seconds());
+            }
         }
         let Some(ledger) = &self.told.id else { return };
         let windows = ["24h", "7d", "lifetime"].map(|window| ledger.with([("window", window)]));

