@@ -7,6 +7,7 @@ mod forward_auth;
 mod gate;
 mod lookup;
 mod memory;
+mod metrics;
 mod reservation;
 mod settlement;
 
@@ -40,6 +41,18 @@ pub(crate) enum Bench {
     /// Of obol verifier: memory_idle, memory_10k_offers.
     #[value(alias = "memory_idle", alias = "memory_10k_offers")]
     Memory,
+    /// What observing costs: metered, scrape_10, scrape_1000, scrape_10000, scrape_10000_size, scraped_latency,
+    /// reload_10000.
+    #[value(
+        alias = "metered",
+        alias = "scrape_10",
+        alias = "scrape_1000",
+        alias = "scrape_10000",
+        alias = "scrape_10000_size",
+        alias = "scraped_latency",
+        alias = "reload_10000"
+    )]
+    Metrics,
     /// From a request's path to its offer.
     Match,
 }
@@ -55,6 +68,7 @@ impl Bench {
             Self::Reservation => reservation::run(),
             Self::Settlement => settlement::run(),
             Self::Memory => memory::run(),
+            Self::Metrics => metrics::run(),
             Self::Match => lookup::run(),
         }
     }

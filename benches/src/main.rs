@@ -12,6 +12,7 @@ mod measure;
 mod peer;
 mod serve;
 mod stage;
+mod verifier;
 
 use clap::Parser;
 use figures::Bench;

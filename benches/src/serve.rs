@@ -10,6 +10,7 @@ mod proxy;
 use crate::measure::cpu_time;
 use anyhow::Result;
 use clap::Subcommand;
+use obol_verifier::Catalog;
 use std::{
     io::{BufRead, Write},
     net::SocketAddr,
@@ -32,6 +33,9 @@ pub(crate) enum Server {
         /// Answers proxies on this machine at /verify, and settles nothing for them.
         #[arg(long)]
         verify_only: bool,
+        /// Counts nothing.
+        #[arg(long)]
+        unmetered: bool,
     },
     /// The facilitator for others, for anybody.
     Facilitator {
@@ -63,8 +67,9 @@ pub(crate) fn run(server: Server) -> Result<()> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         say(&listener.local_addr()?.to_string())?;
         match server {
-            Server::Gate { ledger, upstream, chain, verify_only } => {
-                gate::start(listener, &ledger, &upstream, chain.as_deref(), verify_only)?;
+            Server::Gate { ledger, upstream, chain, verify_only, unmetered } => {
+                let catalog = if unmetered { Catalog::unmetered() } else { Catalog::default() };
+                gate::start(listener, &ledger, &upstream, chain.as_deref(), verify_only, catalog)?;
             }
             Server::Facilitator { ledger, chain, settler } => {
                 facilitator::start(listener, &ledger, &chain, settler)?;

@@ -18,6 +18,7 @@ pub(super) fn start(
     upstream: &str,
     chain: Option<&str>,
     verify_only: bool,
+    catalog: Catalog,
 ) -> Result<()> {
     let registry = Arc::new(Registry::built_in());
     let ledger = Ledger::open(&Place::File(ledger), Clock::System, "bench")?;
@@ -27,7 +28,7 @@ pub(super) fn start(
         Facilitator::start(&ledger, chains.into_iter().collect(), Vec::new(), Timing::default());
     let exposure = Exposure { per_payer: EXPOSURE, per_offer: EXPOSURE };
     let offer = stage::offer("bench", stage::OFFER_PATH, upstream, Charge::Optimistic(exposure))?;
-    let catalog = Arc::new(Catalog::default());
+    let catalog = Arc::new(catalog);
     catalog.publish(&[Arc::new(offer)], &registry);
     let gate = Gate::new(Parts {
         catalog,

@@ -96,7 +96,7 @@ families! {
     OFFERS_SERVED = Gauge "offers_served" &[],
         "Offers that are sold.";
     OFFER_FAULTS = Gauge "offer_faults" &[],
-        "What is configured and not sold, by the last load; the log and obol sell list say why.";
+        "Faults of the last load: what is configured and not sold, or not as it is written now; the log and obol sell list say which.";
     LEDGER_UP = Gauge "ledger_up" &[],
         "Whether the ledger could be read for this scrape; when not, what is said by the ledger is what it last said.";
 }
