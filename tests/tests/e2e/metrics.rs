@@ -10,7 +10,8 @@ use obol_devchain::{
 };
 use obol_ledger::State;
 use obol_tests::{
-    Answered, Buyer, Customer, Scrape, Shop, ShopOptions, Till, Upstream, fetch, get, paid, reply, until,
+    Answered, Buyer, Checking, Customer, Manner, RemoteShop, Scrape, Shop, ShopOptions, Till, Upstream,
+    fetch, get, paid, reply, until,
 };
 use obol_verifier::{FAMILIES, ForwardAuth};
 use std::{sync::Arc, time::Duration};
@@ -536,4 +537,51 @@ async fn a_scrape_tells_that_the_ledger_and_the_chain_agree_or_by_how_much_they_
     .await?;
     assert_eq!(scrape(&shop).await?.one("ledger_drift_amount", &chain)?, 10_000);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_facilitator_that_fails_is_told_by_its_url_and_its_refusals_as_failed_payments() -> Result<()> {
+    let remote = RemoteShop::open(true, Manner::Honest).await?;
+    let url = remote.meddler.url();
+    let up = [("chain", "eip155:84532"), ("facilitator", url.as_str())];
+    assert_eq!(scrape(&remote.shop).await?.one("facilitator_up", &up)?, 1);
+    remote.meddler.check(Checking::Says(StatusCode::BAD_GATEWAY, String::new()));
+    remote.customer(0).buy(AT).await?.expect_refusal(Reason::FacilitatorUnavailable)?;
+    let told = scrape(&remote.shop).await?;
+    assert_eq!(told.one("facilitator_up", &up)?, 0);
+    assert_eq!(told.one("settler_state", &[("state", "facilitator_down")])?, 1);
+    assert_eq!(refused_for(&told, Reason::FacilitatorUnavailable)?, (1, 1));
+    remote.meddler.check(Checking::Honest);
+    until("sold", async || {
+        let sold = remote.customer(1).buy(AT).await?;
+        Ok((sold.status == StatusCode::OK).then_some(()))
+    })
+    .await?;
+    assert_eq!(scrape(&remote.shop).await?.one("facilitator_up", &up)?, 1);
+    remote.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_facilitator_only_says_is_claimed_and_not_charged() -> Result<()> {
+    let remote = RemoteShop::open(false, Manner::Honest).await?;
+    ensure!(remote.customer(0).buy(AT).await?.status == StatusCode::OK);
+    let told = scrape(&remote.shop).await?;
+    let counts = [
+        ("requests_total", 2),
+        ("payment_required_total", 1),
+        ("payment_verified_total", 1),
+        ("claimed_requests_total", 1),
+    ];
+    assert_counts(&told, PAID, &counts)?;
+    assert_ledger(&told, PAID, 0, 0)?;
+    assert_eq!(told.all("last_payment_success_seconds", &[]).count(), 0);
+    // With an endpoint the chain says so, too.
+    let remote = remote.reopen(true).await?;
+    until("charged", async || {
+        let told = scrape(&remote.shop).await?;
+        Ok((told.one("charged_requests_total", &offer(PAID))? == 1).then_some(()))
+    })
+    .await?;
+    assert_ledger(&scrape(&remote.shop).await?, PAID, 1, 10_000)?;
+    remote.close().await
 }

@@ -277,3 +277,22 @@ async fn the_chain_is_the_resolved_one_by_alias_by_id_and_by_a_default_that_chan
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_does_not_load_is_told_until_it_is_mended() -> Result<()> {
+    let shop = Shop::open().await?;
+    let selling = shop.sell().await?;
+    let faults = async |wanted: u64| {
+        until(format!("{wanted} faults"), async || {
+            let told = Scrape::of(selling.admin).await?;
+            Ok((told.one("offer_faults", &[])? == wanted).then_some(told))
+        })
+        .await
+    };
+    assert_eq!(faults(0).await?.one("offers_served", &[])?, 1);
+    shop.offer("bad", "nowhere")?;
+    assert_eq!(faults(1).await?.one("offers_served", &[])?, 1);
+    shop.offer("bad", "base-sepolia")?;
+    assert_eq!(faults(0).await?.one("offers_served", &[])?, 2);
+    Ok(())
+}
