@@ -9,9 +9,11 @@ mod family;
 mod histogram;
 mod labels;
 mod page;
+mod value;
 
 pub use counter::{Counter, Units};
 pub use family::{Family, Kind};
 pub use histogram::Histogram;
 pub use labels::Labels;
 pub use page::{CONTENT_TYPE, Page};
+pub use value::Value;

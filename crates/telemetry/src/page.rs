@@ -1,7 +1,7 @@
 //! One scrape, as text.
 
-use crate::{Family, Histogram, Labels};
-use std::fmt::{Display, Write};
+use crate::{Family, Histogram, Labels, Value};
+use std::fmt::Write;
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -35,17 +35,17 @@ impl Page {
 }
 
 impl Samples<'_> {
-    pub fn add(&mut self, labels: &Labels, value: impl Display) {
+    pub fn add(&mut self, labels: &Labels, value: impl Into<Value>) {
         self.sample("", labels.as_str(), "", value);
     }
 
     /// A sample without labels.
-    pub fn alone(&mut self, value: impl Display) {
+    pub fn alone(&mut self, value: impl Into<Value>) {
         self.sample("", "", "", value);
     }
 
     /// A sample with a further label of a value that needs no escape.
-    pub fn add_with(&mut self, labels: &Labels, more: &Labels, value: impl Display) {
+    pub fn add_with(&mut self, labels: &Labels, more: &Labels, value: impl Into<Value>) {
         self.sample("", labels.as_str(), more.as_str(), value);
     }
 
@@ -65,7 +65,7 @@ impl Samples<'_> {
         self.sample("_count", labels.as_str(), "", count);
     }
 
-    fn sample(&mut self, suffix: &str, labels: &str, more: &str, value: impl Display) {
+    fn sample(&mut self, suffix: &str, labels: &str, more: &str, value: impl Into<Value>) {
         let text = &mut *self.text;
         text.push_str(self.name);
         text.push_str(suffix);
@@ -78,8 +78,9 @@ impl Samples<'_> {
             text.push_str(more);
             text.push('}');
         }
-        // A string takes everything.
-        let _ = writeln!(text, " {value}");
+        text.push(' ');
+        value.into().write(text);
+        text.push('\n');
     }
 }
 
@@ -106,9 +107,9 @@ mod tests {
         let mut page = Page::default();
         let hello = Labels::new([("offer", "hello")]);
         let mut sales = page.family(&SALES);
-        sales.add(&hello, 2);
-        sales.add_with(&hello, &Labels::new([("reason", "expired")]), 1);
-        sales.alone(3);
+        sales.add(&hello, 2u64);
+        sales.add_with(&hello, &Labels::new([("reason", "expired")]), 1u64);
+        sales.alone(3u64);
         assert_eq!(
             page.into_text(),
             "# HELP sales_total Sales.\n# TYPE sales_total counter\nsales_total{offer=\"hello\"} 2\n\

@@ -7,10 +7,9 @@ use alloy_primitives::U256;
 use obol_core::ChainId;
 use obol_facilitator::{Facilitator, Report, SettlerState};
 use obol_ledger::{Books, Ledger, LedgerError, Position, Takings, Unsettled};
-use obol_telemetry::{Family, Labels, Page};
+use obol_telemetry::{Family, Labels, Page, Value};
 use std::{
     collections::HashMap,
-    fmt::Display,
     sync::{
         Arc, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -132,7 +131,7 @@ impl Sources {
         self.snapshot.as_deref().map(Snapshot::series).unwrap_or_default()
     }
 
-    fn each<V: Display>(&self, page: &mut Page, family: &Family, value: impl Fn(&Series) -> V) {
+    fn each<V: Into<Value>>(&self, page: &mut Page, family: &Family, value: impl Fn(&Series) -> V) {
         let mut samples = page.family(family);
         for series in self.series() {
             samples.add(&series.labels, value(series));
@@ -162,7 +161,7 @@ impl Sources {
         let mut last = page.family(&f::LAST_SUCCESS);
         for (series, takings) in self.series().iter().zip(&self.told.takings) {
             if let Some(at) = takings.last {
-                last.add(&series.labels, at);
+                last.add(&series.labels, at.to_string());
             }
         }
         if self.told.fresh {
@@ -174,12 +173,12 @@ impl Sources {
         }
         let mut limits = page.family(&f::UNSETTLED_LIMIT);
         for (series, limit) in self.snapshot.iter().flat_map(|snapshot| snapshot.limits()) {
-            limits.add(&series.labels, limit);
+            limits.add(&series.labels, limit.atomic());
         }
         let mut oldest = page.family(&f::OLDEST_UNSETTLED);
         for series in self.series() {
             if let Some(line) = self.told.exposure.get(&series.position) {
-                oldest.add(&series.labels, line.oldest.seconds());
+                oldest.add(&series.labels, line.oldest.seconds().to_string());
             }
         }
         let Some(ledger) = &self.told.id else { return };
@@ -195,7 +194,7 @@ impl Sources {
         let mut settled = page.family(&f::LEDGER_SETTLED);
         for (series, takings) in lines() {
             for (window, sum) in windows.iter().zip(sums(takings)) {
-                settled.add_with(&series.labels, window, sum.amount);
+                settled.add_with(&series.labels, window, sum.amount.atomic());
             }
         }
         let mut reversed = page.family(&f::LEDGER_REVERSED);
@@ -204,7 +203,7 @@ impl Sources {
         }
         let mut reversed = page.family(&f::LEDGER_REVERSED_AMOUNT);
         for (series, takings) in lines() {
-            reversed.add_with(&series.labels, ledger, takings.reversed.amount);
+            reversed.add_with(&series.labels, ledger, takings.reversed.amount.atomic());
         }
     }
 
@@ -228,13 +227,13 @@ impl Sources {
         for report in &self.reports {
             for state in SettlerState::ALL {
                 let labels = chain(report.chain).with([("state", state.as_str())]);
-                states.add(&labels, u8::from(report.state == *state));
+                states.add(&labels, u64::from(report.state == *state));
             }
         }
         let mut up = page.family(&f::FACILITATOR_UP);
         for report in &self.reports {
             for (url, well) in &report.facilitators {
-                up.add(&chain(report.chain).with([("facilitator", url.as_str())]), u8::from(*well));
+                up.add(&chain(report.chain).with([("facilitator", url.as_str())]), u64::from(*well));
             }
         }
     }
@@ -250,11 +249,11 @@ impl Sources {
                 let known = self.meters.registry.asset_at(id, *address);
                 let symbol =
                     known.map_or_else(|_| "unknown".to_owned(), |known| self.meters.registry.label(known));
-                amounts.add(&asset(id, &symbol), amount);
+                amounts.add(&asset(id, &symbol), amount.to_string());
             }
         }
         let mut at = page.family(&f::RECONCILED);
-        compared().for_each(|(id, drift)| at.add(&chain(id), drift.at.seconds()));
+        compared().for_each(|(id, drift)| at.add(&chain(id), drift.at.seconds().to_string()));
     }
 
     fn gas(&self, page: &mut Page) {
@@ -266,7 +265,7 @@ impl Sources {
         }
         let mut spent = page.family(&f::GAS_SPENT);
         for (id, wei) in &self.told.spent {
-            spent.add(&chain(*id).with([("window", "24h")]), wei);
+            spent.add(&chain(*id).with([("window", "24h")]), *wei);
         }
         let mut days = page.family(&f::GAS_DAYS);
         for report in &self.reports {
@@ -276,7 +275,7 @@ impl Sources {
                 let hundred = U256::from(100);
                 days.add(
                     &chain(report.chain),
-                    format_args!("{}.{:02}", hundredths / hundred, (hundredths % hundred).to::<u64>()),
+                    format!("{}.{:02}", hundredths / hundred, (hundredths % hundred).to::<u64>()),
                 );
             }
         }
@@ -288,9 +287,9 @@ impl Sources {
             refused.add(&Labels::new([("reason", reason.label())]), count);
         }
         let served = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.offers());
-        page.family(&f::OFFERS_SERVED).alone(served);
-        page.family(&f::OFFER_FAULTS).alone(self.faults);
-        page.family(&f::LEDGER_UP).alone(u8::from(self.told.fresh));
+        page.family(&f::OFFERS_SERVED).alone(served as u64);
+        page.family(&f::OFFER_FAULTS).alone(self.faults as u64);
+        page.family(&f::LEDGER_UP).alone(u64::from(self.told.fresh));
     }
 }
 
