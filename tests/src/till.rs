@@ -92,7 +92,7 @@ impl Till {
     /// What is sold here from now on.
     pub fn publish(&self, offers: &[Offer]) -> Result<()> {
         let offers: Vec<_> = offers.iter().cloned().map(Arc::new).collect();
-        let conflicts = self.catalog.publish(&offers, &Registry::built_in());
+        let conflicts = self.catalog.publish(&offers, 0, &Registry::built_in());
         ensure!(conflicts.is_empty(), "{conflicts:?}");
         Ok(())
     }

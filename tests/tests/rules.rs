@@ -2,6 +2,8 @@
 //! not told.
 
 use anyhow::{Context, Result, ensure};
+use obol_core::Reason;
+use obol_facilitator::SettlerState;
 use obol_tests::promtool;
 use obol_verifier::FAMILIES;
 use std::{collections::BTreeSet, fs, path::Path};
@@ -53,6 +55,42 @@ fn rules_and_dashboard_name_only_families_that_are_told() -> Result<()> {
             ensure!(told, "{file} names {word}, which is not told");
         }
     }
+    Ok(())
+}
+
+/// The values that a text compares a label with, each alternative by itself.
+fn compared<'t>(text: &'t str, label: &str) -> BTreeSet<&'t str> {
+    let mut values = BTreeSet::new();
+    for operator in ["=\"", "=~\"", "!=\"", "!~\"", "=\\\"", "=~\\\"", "!=\\\"", "!~\\\""] {
+        for (_, rest) in text
+            .match_indices(&format!("{label}{operator}"))
+            .map(|(at, found)| text.split_at(at + found.len()))
+        {
+            let value = &rest[..rest.find(['"', '\\']).unwrap_or(0)];
+            values.extend(value.split('|').filter(|word| !word.is_empty() && !word.starts_with(['$', '.'])));
+        }
+    }
+    values
+}
+
+#[test]
+fn states_reasons_and_windows_are_words_that_are_told() -> Result<()> {
+    let states: Vec<_> = SettlerState::ALL.iter().map(|state| state.as_str()).collect();
+    let reasons: Vec<_> = Reason::ALL.iter().map(|reason| reason.label()).collect();
+    let windows = vec!["24h", "7d", "lifetime"];
+    for file in FILES {
+        let text = read(file)?;
+        for (label, words) in [("state", &states), ("reason", &reasons), ("window", &windows)] {
+            for value in compared(&text, label) {
+                // The cases have a state that is not known yet.
+                let invented = file.ends_with("test.yml") && label == "state";
+                ensure!(invented || words.contains(&value), "{file}: {label} is never {value}");
+            }
+        }
+    }
+    let rules = read("obol.rules.yml")?;
+    ensure!(compared(&rules, "state").len() >= 4 && compared(&rules, "window").len() == 3, "not found");
+    let _: serde_json::Value = serde_json::from_str(&read("grafana.json")?)?;
     Ok(())
 }
 

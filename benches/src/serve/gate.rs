@@ -29,7 +29,7 @@ pub(super) fn start(
     let exposure = Exposure { per_payer: EXPOSURE, per_offer: EXPOSURE };
     let offer = stage::offer("bench", stage::OFFER_PATH, upstream, Charge::Optimistic(exposure))?;
     let catalog = Arc::new(catalog);
-    catalog.publish(&[Arc::new(offer)], &registry);
+    catalog.publish(&[Arc::new(offer)], 0, &registry);
     let gate = Gate::new(Parts {
         catalog,
         registry,

@@ -25,63 +25,47 @@ use std::{
 };
 use tokio::sync::{Notify, watch};
 
-/// What a settler can do at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SettlerState {
-    Starting,
+macro_rules! settler_states {
+    ($( $(#[$doc:meta])* $name:ident $text:literal, )*) => {
+        /// What a settler can do at the moment.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum SettlerState { $( $(#[$doc])* $name, )* }
+
+        impl SettlerState {
+            pub const ALL: &[Self] = &[ $( Self::$name, )* ];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$name => $text, )* }
+            }
+        }
+    };
+}
+
+settler_states! {
+    Starting "starting",
     /// Sends for this account.
-    Leading,
+    Leading "leading",
     /// Another process on this ledger sends.
-    Following,
+    Following "following",
     /// The account cannot pay for the next transaction.
-    NoGas,
+    NoGas "no_gas",
     /// Gas costs more than the configured ceiling.
-    TooExpensive,
+    TooExpensive "too_expensive",
     /// The chain's nonce is ahead of the ledger's: another program uses the key.
-    KeyShared,
+    KeyShared "key_shared",
     /// The chain does not have a transaction that was final: it is another chain, or a new one.
-    ChainLost,
+    ChainLost "chain_lost",
     /// The endpoint does not answer as it should.
-    RpcDown,
+    RpcDown "rpc_down",
     /// No facilitator that settles on this chain answers as it should.
-    FacilitatorDown,
+    FacilitatorDown "facilitator_down",
     /// The ledger cannot be used.
-    LedgerDown,
+    LedgerDown "ledger_down",
     /// Stopped, or dead of a defect.
-    Ended,
+    Ended "ended",
 }
 
 impl SettlerState {
-    pub const ALL: &[Self] = &[
-        Self::Starting,
-        Self::Leading,
-        Self::Following,
-        Self::NoGas,
-        Self::TooExpensive,
-        Self::KeyShared,
-        Self::ChainLost,
-        Self::RpcDown,
-        Self::FacilitatorDown,
-        Self::LedgerDown,
-        Self::Ended,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Leading => "leading",
-            Self::Following => "following",
-            Self::NoGas => "no_gas",
-            Self::TooExpensive => "too_expensive",
-            Self::KeyShared => "key_shared",
-            Self::ChainLost => "chain_lost",
-            Self::RpcDown => "rpc_down",
-            Self::FacilitatorDown => "facilitator_down",
-            Self::LedgerDown => "ledger_down",
-            Self::Ended => "ended",
-        }
-    }
-
     /// Why no new payment is taken, if none is: at once, rather than when each has waited for an
     /// answer that does not come.
     pub const fn blocks(self) -> Option<(Reason, &'static str)> {

@@ -36,7 +36,7 @@ pub(crate) struct Charge {
     pub(crate) position: Position,
     pub(crate) kind: Kind,
     pub(crate) amount: Amount,
-    /// Of the block, in seconds since the Unix epoch.
+    /// Of the block, or of the reversal's discovery; in seconds since the Unix epoch.
     pub(crate) at: i64,
 }
 
@@ -72,7 +72,11 @@ pub(crate) fn note_charge(
             (if known { Kind::Again } else { Kind::First }, inclusion.block_time)
         }
         (true, false, _) => (Kind::Reversed, txn.now().seconds()),
-        _ => return Ok(None),
+        (false, true, None) => {
+            let why = format!("payment {} is paid, and nowhere on the chain", record.id.0);
+            return Err(LedgerError::Corrupt(why));
+        }
+        (true, true, _) | (false, false, _) => return Ok(None),
     };
     txn.execute(
         "INSERT INTO charges (payment, kind, at) VALUES (?1, ?2, ?3)",
@@ -86,13 +90,15 @@ pub(crate) fn note_charge(
 }
 
 fn owed_for(txn: &Txn<'_>, record: &PaymentRecord) -> Result<Option<Duration>, LedgerError> {
-    let sql = "SELECT at FROM events WHERE payment = ?1 AND state_to = ?2 ORDER BY revision LIMIT 1";
+    let sql = "SELECT at FROM events WHERE payment = ?1 AND state_to = ?2 ORDER BY revision DESC LIMIT 1";
     let since = txn.one(sql, params![record.id.0, State::Due.code()], |row| Ok(row.get::<_, i64>(0)?))?;
-    Ok(since.map(|since| Duration::from_millis(u64::try_from(txn.now().0 - since).unwrap_or(0))))
+    // By a clock that went back it cannot be told.
+    let millis = since.and_then(|since| u64::try_from(txn.now().0 - since).ok());
+    Ok(millis.map(Duration::from_millis))
 }
 
-/// A transaction of ours is in a block, and has cost this. After a reorganisation the same bytes
-/// cost much the same: they are counted once.
+/// A transaction of ours is in a block, and has cost this. What it costs in another block, after a
+/// reorganisation, is much the same, and not counted: the sum is for a rate, not for the books.
 pub(crate) fn note_spending(txn: &Txn<'_>, batch: i64, wei: U256, at: i64) -> Result<(), LedgerError> {
     txn.execute(
         "INSERT INTO spendings (batch, wei, at) SELECT id, ?2, ?3 FROM batches WHERE id = ?1 ON CONFLICT DO NOTHING",

@@ -176,8 +176,9 @@ CREATE INDEX claimed ON payments (chain) WHERE ",
 );
 
 /// What was earned and spent, in the order in which it came to be known: rows are added, and never
-/// changed, so that sums can be kept up to date by reading what is new. The kinds are
-/// [`crate::charges::Kind`]'s.
+/// changed, so that sums can be kept up to date by reading what is new. Rows are numbered in the order
+/// in which they are committed, which holds because there is one writer at a time: a database with
+/// several has to number them under one lock. The kinds are [`crate::charges::Kind`]'s.
 const CHARGES: &str = concat!(
     r"
 CREATE TABLE charges (

@@ -66,7 +66,7 @@ impl Seller {
             forward_auth: setup.forward_auth,
             max_sales: setup.max_sales,
         })
-        .map_err(|error| Failure::failed(format!("cannot read this machine's certificates: {error}")))?;
+        .map_err(|error| Failure::failed(format!("the gate cannot start: {error}")))?;
         let sources = Sources {
             offers: setup.offers.clone(),
             pricing: setup.pricing,
@@ -151,11 +151,11 @@ async fn publish(
     loop {
         let loaded = written.loaded();
         let (offers, unreached) = sellable(&loaded.offers, &served);
-        let conflicts = catalog.publish(&offers, &registry);
+        let faults = loaded.faults.len() + unreached.len();
+        let conflicts = catalog.publish(&offers, faults, &registry);
         let faults = loaded.faults.iter().map(Fault::to_string);
         let faults: HashSet<_> =
             faults.chain(unreached).chain(conflicts.iter().map(ToString::to_string)).collect();
-        catalog.note_faults(faults.len());
         // Each once, not at every reload.
         faults.difference(&known_faults).for_each(|fault| tracing::error!("{fault}"));
         for note in loaded.notes.iter().map(Fault::to_string) {

@@ -16,6 +16,22 @@ impl Kind {
     }
 }
 
+/// The families of a role, each a constant, and all of them in the order in which a scrape has them.
+#[macro_export]
+macro_rules! families {
+    ($prefix:literal: $( $name:ident = $kind:ident $suffix:literal $labels:expr, $help:literal; )*) => {
+        $( pub(super) const $name: $crate::Family = $crate::Family {
+            name: concat!($prefix, $suffix),
+            kind: $crate::Kind::$kind,
+            labels: $labels,
+            help: $help,
+        }; )*
+
+        /// In the order in which a scrape has them.
+        pub const FAMILIES: &[$crate::Family] = &[ $( $name, )* ];
+    };
+}
+
 /// Series of one name. Published: `docs/metrics.md` is generated from the families of each role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Family {

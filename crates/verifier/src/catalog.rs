@@ -13,11 +13,8 @@ use obol_ledger::Position;
 use obol_serve::Trouble;
 use obol_wire::ChallengeTemplate;
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
 };
 
 /// An offer and what is ready to be sent about it.
@@ -59,6 +56,8 @@ impl Listed {
 pub(crate) struct Snapshot {
     routes: Routes<Shared>,
     offers: usize,
+    /// Of the load: what is configured and not sold, or not as it is written now.
+    faults: usize,
     /// In the order of their offers' names.
     series: Vec<Arc<Series>>,
     by_position: HashMap<Position, Arc<Series>>,
@@ -80,7 +79,7 @@ impl Snapshot {
         self.routes.find(host, path).map(|Shared(listed)| listed)
     }
 
-    fn new(routes: Routes<Shared>) -> Self {
+    fn new(routes: Routes<Shared>, faults: usize) -> Self {
         let mut listed: Vec<_> = routes.iter().map(|Shared(listed)| listed).collect();
         listed.sort_by(|a, b| a.offer.id.cmp(&b.offer.id));
         let offers = listed.len();
@@ -89,21 +88,23 @@ impl Snapshot {
         for (listed, own) in
             listed.iter().flat_map(|listed| listed.series.iter().map(move |own| (listed, own)))
         {
-            // Several ways to pay may share an asset.
-            if by_position.insert(own.position().clone(), Arc::clone(own)).is_some() {
-                continue;
-            }
+            let Entry::Vacant(place) = by_position.entry(own.position().clone()) else { continue };
+            place.insert(Arc::clone(own));
             series.push(Arc::clone(own));
             if let Charge::Optimistic(exposure) = listed.offer.charge {
                 limits.push((Arc::clone(own), exposure.per_offer));
             }
         }
-        Self { routes, offers, series, by_position, limits }
+        Self { routes, offers, faults, series, by_position, limits }
     }
 
     /// How many offers are sold.
     pub(crate) const fn offers(&self) -> usize {
         self.offers
+    }
+
+    pub(crate) const fn faults(&self) -> usize {
+        self.faults
     }
 
     /// The series of every offer that is sold.
@@ -125,8 +126,6 @@ impl Snapshot {
 pub struct Catalog {
     current: ArcSwapOption<Snapshot>,
     unmetered: bool,
-    /// What was configured at the last load, and is not sold.
-    faults: AtomicUsize,
 }
 
 impl Catalog {
@@ -139,33 +138,31 @@ impl Catalog {
         !self.unmetered
     }
 
-    /// Notes what was configured at the last load, and is not sold.
-    pub fn note_faults(&self, count: usize) {
-        self.faults.store(count, Ordering::Relaxed);
-    }
-
-    pub(crate) fn faults(&self) -> usize {
-        self.faults.load(Ordering::Relaxed)
-    }
-
     /// Replaces what is sold, for the requests that come from now on. Of two offers for one path
-    /// the second is not served, and is returned.
-    pub fn publish(&self, offers: &[Arc<Offer>], registry: &Registry) -> Vec<Conflict> {
+    /// the second is not served, and is returned. `faults` is how much more is configured and not sold,
+    /// or not as it is written now.
+    pub fn publish(&self, offers: &[Arc<Offer>], faults: usize, registry: &Registry) -> Vec<Conflict> {
         let before = self.current.load_full();
         let known: HashMap<&OfferId, &Arc<Trouble>> = before
             .iter()
             .flat_map(|snapshot| snapshot.routes.iter())
             .map(|Shared(listed)| (&listed.offer.id, &listed.upstream))
             .collect();
-        let series = |offer: &Offer| -> Vec<_> {
-            let ways = offer.accepts.iter().filter(|_| self.is_metered());
-            ways.map(|required| {
-                let position = meters::position(&offer.id, &required.asset);
-                let kept = before.as_ref().and_then(|snapshot| snapshot.by_position.get(&position).cloned());
-                kept.unwrap_or_else(|| Arc::new(Series::new(position, &required.asset, registry)))
-            })
-            .collect()
-        };
+        let series =
+            |offer: &Offer| -> Vec<Arc<Series>> {
+                let mut own: Vec<Arc<Series>> = Vec::new();
+                for required in offer.accepts.iter().filter(|_| self.is_metered()) {
+                    let position = meters::position(&offer.id, &required.asset);
+                    // Several ways to pay may share an asset.
+                    let twin = own.iter().find(|known| *known.position() == position).cloned();
+                    let kept =
+                        || before.as_ref().and_then(|snapshot| snapshot.by_position.get(&position).cloned());
+                    own.push(twin.or_else(kept).unwrap_or_else(|| {
+                        Arc::new(Series::new(position.clone(), &required.asset, registry))
+                    }));
+                }
+                own
+            };
         let listed = offers.iter().map(|offer| {
             Shared(Arc::new(Listed {
                 challenges: Challenges::new(
@@ -180,7 +177,7 @@ impl Catalog {
             }))
         });
         let (routes, conflicts) = Routes::compile(listed);
-        self.current.store(Some(Arc::new(Snapshot::new(routes))));
+        self.current.store(Some(Arc::new(Snapshot::new(routes, faults + conflicts.len()))));
         conflicts
     }
 
@@ -191,5 +188,77 @@ impl Catalog {
 
     pub(crate) fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.current.load_full()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use obol_core::{Disconnect, Pattern, Requirement, Upstream};
+    use std::time::Duration;
+
+    /// Paid in these assets, to another payee each time.
+    fn offer(assets: &[&Arc<Asset>]) -> Arc<Offer> {
+        let accepts = assets.iter().zip(1..).map(|(asset, payee)| Requirement {
+            asset: Arc::clone(asset),
+            pay_to: Address::repeat_byte(payee),
+            amount: Amount::from(10_000),
+            max_timeout_seconds: 600,
+        });
+        Arc::new(Offer {
+            id: OfferId { namespace: "shop".to_owned(), name: "hello".to_owned() },
+            description: String::new(),
+            host: None,
+            path: Pattern::Below("/hello".to_owned()),
+            upstream: Upstream {
+                base: None,
+                strip: String::new(),
+                authorization: None,
+                header_timeout: Duration::from_secs(1),
+            },
+            accepts: accepts.collect(),
+            charge: Charge::BeforeBody,
+            on_disconnect: Disconnect::Release,
+            paused: false,
+            sunset: None,
+        })
+    }
+
+    fn listed(snapshot: &Snapshot) -> &Listed {
+        &snapshot.routes.iter().next().expect("one").0
+    }
+
+    #[test]
+    fn two_ways_to_pay_in_one_asset_are_counted_together_before_and_after_a_load() {
+        let registry = Registry::built_in();
+        let usdc = registry.default_asset(ChainId::new(84_532)).expect("USDC");
+        let catalog = Catalog::default();
+        for loads in 1..=2 {
+            catalog.publish(&[offer(&[usdc, usdc])], 0, &registry);
+            let snapshot = catalog.snapshot().expect("loaded");
+            let [told] = snapshot.series() else { panic!("{:?}", snapshot.series()) };
+            let position = told.position();
+            assert!(std::ptr::eq(snapshot.series_of(position).expect("its series"), &**told));
+            listed(&snapshot).tally_in(usdc).requested();
+            listed(&snapshot).tally().requested();
+            assert_eq!(told.requested(), 2 * loads);
+        }
+    }
+
+    #[test]
+    fn a_request_is_counted_under_the_asset_that_it_pays_in() {
+        let registry = Registry::built_in();
+        let usdc = registry.default_asset(ChainId::new(84_532)).expect("USDC");
+        let base = registry.default_asset(ChainId::new(8_453)).expect("USDC");
+        let catalog = Catalog::default();
+        catalog.publish(&[offer(&[usdc, base])], 3, &registry);
+        let snapshot = catalog.snapshot().expect("loaded");
+        listed(&snapshot).tally_in(base).requested();
+        let counts: Vec<_> = snapshot.series().iter().map(|series| series.requested()).collect();
+        assert_eq!(counts, [0, 1]);
+        // Of no asset of the offer's: where an unpaid one is counted.
+        listed(&snapshot).tally_at(ChainId::new(1), Address::ZERO).requested();
+        assert_eq!(snapshot.series()[0].requested(), 1);
+        assert_eq!((snapshot.offers(), snapshot.faults()), (1, 3));
     }
 }

@@ -37,7 +37,10 @@ use std::{
     },
     time::SystemTime,
 };
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::{
+    sync::{Semaphore, oneshot, watch},
+    task::JoinError,
+};
 
 const X_PAYMENT: HeaderName = HeaderName::from_static(obol_wire::header::X_PAYMENT);
 const SUNSET: HeaderName = HeaderName::from_static("sunset");
@@ -170,7 +173,7 @@ impl Gate {
     }
 
     /// What Prometheus is told; none when nothing is counted.
-    pub(crate) async fn metrics(&self) -> Option<String> {
+    pub(crate) async fn metrics(&self) -> Option<Result<String, JoinError>> {
         let Shared { meters, scraper, catalog, ledger, facilitator, .. } = &*self.shared;
         if !catalog.is_metered() {
             return None;
@@ -267,7 +270,7 @@ impl Gate {
         })
     }
 
-    /// A request for which no offer answers.
+    /// A request that is refused without a word about an offer.
     fn refuse_at(&self, door: Door, refusal: &Refusal, version: WireVersion) -> Response<GateBody> {
         self.shared.meters.refused(refusal.reason);
         let money = Money::default();

@@ -5,6 +5,7 @@ mod families;
 mod scrape;
 
 use crate::catalog::Catalog;
+use alloy_primitives::Address;
 pub use families::FAMILIES;
 use obol_core::{Asset, ChainId, OfferId, Reason, Registry};
 use obol_ledger::{Charged, Delivery, Position, State, Transition};
@@ -12,7 +13,7 @@ use obol_telemetry::{Counter, Histogram, Labels, Units};
 pub(crate) use scrape::Scraper;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -88,6 +89,11 @@ impl Series {
         &self.position
     }
 
+    #[cfg(test)]
+    pub(crate) fn requested(&self) -> u64 {
+        self.requests.get()
+    }
+
     fn fail(&self, reason: Reason) {
         self.failed.increment();
         self.reasons.get_or_init(Box::default).count(reason);
@@ -141,11 +147,23 @@ struct ChainMeters {
     settle: Histogram,
 }
 
-#[derive(Debug, Default)]
+/// What was charged in one asset, whoever sold it.
+#[derive(Debug)]
 struct AssetMeters {
+    labels: Labels,
     charged: Counter,
     settled: Units,
 }
+
+impl AssetMeters {
+    fn new(chain: ChainId, symbol: &str) -> Self {
+        let labels = Labels::new([("chain", chain.to_string().as_str()), ("asset_symbol", symbol)]);
+        Self { labels, charged: Counter::default(), settled: Units::default() }
+    }
+}
+
+/// Of an asset that is in the ledger, and in the registry no more.
+const UNKNOWN: &str = "unknown";
 
 /// What is counted for the process as a whole.
 #[derive(Debug)]
@@ -153,16 +171,20 @@ pub(crate) struct Meters {
     registry: Arc<Registry>,
     refused: ByReason,
     chains: BTreeMap<ChainId, ChainMeters>,
-    assets: Mutex<BTreeMap<(ChainId, String), AssetMeters>>,
+    /// Every asset of these chains that is known; for each chain all others under the zero address.
+    assets: BTreeMap<(ChainId, Address), AssetMeters>,
 }
 
 impl Meters {
     /// The totals of each asset of these chains begin at zero.
     pub(crate) fn new(registry: Arc<Registry>, chains: impl Iterator<Item = ChainId>) -> Self {
         let chains: BTreeMap<_, _> = chains.map(|chain| (chain, ChainMeters::default())).collect();
-        let assets = registry.assets().filter(|asset| chains.contains_key(&asset.chain));
-        let assets = assets.map(|asset| ((asset.chain, registry.label(asset)), AssetMeters::default()));
-        let assets = Mutex::new(assets.collect());
+        let known = registry.assets().filter(|asset| chains.contains_key(&asset.chain));
+        let known = known.map(|asset| {
+            ((asset.chain, asset.address), AssetMeters::new(asset.chain, &registry.label(asset)))
+        });
+        let unknown = chains.keys().map(|chain| ((*chain, Address::ZERO), AssetMeters::new(*chain, UNKNOWN)));
+        let assets = known.chain(unknown).collect();
         Self { registry, refused: ByReason::default(), chains, assets }
     }
 
@@ -182,7 +204,10 @@ impl Meters {
     pub(crate) fn note(&self, catalog: &Catalog, change: &Transition) {
         let snapshot = catalog.snapshot();
         let series = snapshot.as_ref().and_then(|snapshot| snapshot.series_of(&change.position));
-        let tally = Tally::new(series);
+        self.count(Tally::new(series), change);
+    }
+
+    fn count(&self, tally: Tally<'_>, change: &Transition) {
         match (change.to, change.charge) {
             (_, Some(Charged::First { owed_for })) => {
                 tally.count(|series| {
@@ -208,12 +233,102 @@ impl Meters {
     }
 
     fn charge(&self, change: &Transition) {
-        let Position { chain, asset, .. } = &change.position;
-        let asset = self.registry.asset_at(*chain, *asset);
-        let symbol = asset.map_or_else(|_| "unknown".to_owned(), |asset| self.registry.label(asset));
-        let mut assets = self.assets.lock().unwrap_or_else(PoisonError::into_inner);
-        let meters = assets.entry((*chain, symbol)).or_default();
-        meters.charged.increment();
-        meters.settled.add(change.amount.atomic());
+        let Position { chain, asset, .. } = change.position;
+        let known = self.assets.get(&(chain, asset)).or_else(|| self.assets.get(&(chain, Address::ZERO)));
+        if let Some(meters) = known {
+            meters.charged.increment();
+            meters.settled.add(change.amount.atomic());
+        }
+    }
+
+    /// Those that can be told: the ones that nobody knows when there was something in them.
+    fn assets(&self) -> impl Iterator<Item = &AssetMeters> {
+        let told = |((_, address), meters): &(&(ChainId, Address), &AssetMeters)| {
+            !address.is_zero() || meters.charged.get() > 0
+        };
+        self.assets.iter().filter(told).map(|(_, meters)| meters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use obol_core::Amount;
+
+    /// A registry's USDC in an offer that is sold, and what its series say.
+    struct Stage {
+        meters: Meters,
+        series: Series,
+    }
+
+    fn stage() -> Stage {
+        let registry = Arc::new(Registry::built_in());
+        let usdc = Arc::clone(registry.default_asset(ChainId::new(84_532)).expect("USDC"));
+        let offer = OfferId { namespace: "shop".to_owned(), name: "hello".to_owned() };
+        let series = Series::new(position(&offer, &usdc), &usdc, &registry);
+        Stage { meters: Meters::new(registry, [usdc.chain].into_iter()), series }
+    }
+
+    impl Stage {
+        fn change(&self, to: State, charge: Option<Charged>, delivery: Delivery) -> Transition {
+            Transition {
+                position: self.series.position.clone(),
+                amount: Amount::from(10_000),
+                from: Some(State::Due),
+                to,
+                delivery,
+                charge,
+            }
+        }
+
+        fn note(&self, to: State, charge: Option<Charged>, delivery: Delivery) {
+            let change = self.change(to, charge, delivery);
+            self.meters.count(Tally::new(Some(&self.series)), &change);
+        }
+    }
+
+    #[test]
+    fn only_the_first_inclusion_charges_and_each_reversal_is_told() {
+        let stage = stage();
+        let first = Some(Charged::First { owed_for: Some(Duration::from_secs(2)) });
+        stage.note(State::Included, first, Delivery::None);
+        stage.note(State::Submitted, Some(Charged::Reversed), Delivery::None);
+        stage.note(State::Included, Some(Charged::Again), Delivery::None);
+        stage.note(State::Settled, None, Delivery::Done);
+        let series = &stage.series;
+        assert_eq!((series.charged.get(), series.reversals.get()), (1, 1));
+        assert_eq!(series.settled.get(), alloy_primitives::U256::from(10_000));
+        let totals: Vec<_> = stage.meters.assets().map(|meters| meters.charged.get()).collect();
+        assert_eq!(totals.iter().sum::<u64>(), 1, "{totals:?}");
+    }
+
+    #[test]
+    fn a_payment_that_failed_is_told_by_its_request_or_when_it_was_delivered_on_here() {
+        let stage = stage();
+        stage.note(State::Failed, None, Delivery::None);
+        assert_eq!(stage.series.failed.get(), 0);
+        stage.note(State::Failed, None, Delivery::Done);
+        assert_eq!(stage.series.failed.get(), 1);
+    }
+
+    #[test]
+    fn what_is_the_upstreams_fault_is_not_the_payments() {
+        let stage = stage();
+        let tally = Tally::new(Some(&stage.series));
+        for reason in [Reason::UpstreamTimeout, Reason::UpstreamUnavailable, Reason::Expired] {
+            tally.failed(reason);
+        }
+        assert_eq!((stage.series.upstream_failed.get(), stage.series.failed.get()), (2, 1));
+    }
+
+    #[test]
+    fn what_was_charged_in_an_asset_that_nobody_knows_has_a_total_of_its_own() {
+        let stage = stage();
+        let before = stage.meters.assets().count();
+        let first = Some(Charged::First { owed_for: None });
+        let mut change = stage.change(State::Included, first, Delivery::None);
+        change.position.asset = Address::repeat_byte(0x77);
+        stage.meters.count(Tally::new(None), &change);
+        assert_eq!(stage.meters.assets().count(), before + 1);
     }
 }

@@ -32,11 +32,8 @@ impl Receipts {
         path: &str,
         registry: &Registry,
         ledger: &Ledger,
-    ) -> Response<GateBody> {
-        match self.find(path, registry, ledger).await {
-            Ok(receipt) => told(&receipt, registry),
-            Err(refusal) => answer::refuse(&refusal, WireVersion::V2, Money::default()),
-        }
+    ) -> Result<Response<GateBody>, Refusal> {
+        self.find(path, registry, ledger).await.map(|receipt| told(&receipt, registry))
     }
 
     async fn find(&self, path: &str, registry: &Registry, ledger: &Ledger) -> Result<Receipt, Refusal> {

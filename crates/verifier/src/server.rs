@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use obol_serve::{Limits, serve};
 use std::time::Duration;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, task::JoinError};
 
 /// What is left of the grace for the answers of sales that give up.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -80,7 +80,12 @@ fn status(gate: &Gate) -> Response<GateBody> {
     response
 }
 
-fn metrics(page: String) -> Response<GateBody> {
+/// A page that could not be written is no empty page: Prometheus has to see that it has none.
+fn metrics(page: Result<String, JoinError>) -> Response<GateBody> {
+    let Ok(page) = page else {
+        tracing::error!("a scrape could not be written");
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be written\n");
+    };
     let mut response = Response::new(GateBody::own(page));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(obol_telemetry::CONTENT_TYPE));

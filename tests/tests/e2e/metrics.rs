@@ -63,6 +63,7 @@ async fn scrape(till: &Till) -> Result<Scrape> {
 
 /// Holds the counts of an offer against these; all others of its counts are 0.
 fn assert_counts(scrape: &Scrape, name: &str, counts: &[(&str, u64)]) -> Result<()> {
+    ensure!(counts.iter().all(|(counted, _)| AT_ZERO.contains(counted)), "{counts:?}");
     for family in AT_ZERO.iter().filter(|family| family.ends_with("_total")) {
         let expected = counts.iter().find(|(counted, _)| counted == family).map_or(0, |(_, count)| *count);
         let found = scrape.one(family, &offer(name))?;

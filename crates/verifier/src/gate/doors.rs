@@ -2,7 +2,6 @@
 
 use super::{Answering, Around, Gate, Shared, at_once, drained};
 use crate::{
-    answer,
     door::Door,
     drain::drain,
     forward_auth,
@@ -12,7 +11,6 @@ use futures_util::{FutureExt, future::Either};
 use http::{Method, Request, header};
 use hyper::body::Incoming;
 use obol_core::{Reason, Refusal, WireVersion};
-use obol_wire::Money;
 use std::net::IpAddr;
 
 impl Gate {
@@ -61,7 +59,7 @@ impl Gate {
             _ => {
                 let detail = "it has no note of a refusal in X-Obol-Refusal";
                 let refusal = Refusal::new(Reason::RequestRefused, detail);
-                answer::refuse(&refusal, WireVersion::V2, Money::default())
+                self.refuse_at(Door::Gate, &refusal, WireVersion::V2)
             }
         };
         // nginx would keep the whole body on disk before it asks, if it were not to pass it on.
@@ -80,7 +78,10 @@ impl Gate {
         let around = Around { origin: request.headers().get(header::ORIGIN).cloned(), sunset: None };
         let answered = async move {
             let Shared { receipts, registry, ledger, .. } = &*gate.shared;
-            let response = receipts.answer(request.uri().path(), registry, ledger).await;
+            let response = receipts
+                .answer(request.uri().path(), registry, ledger)
+                .await
+                .unwrap_or_else(|refusal| gate.refuse_at(Door::Gate, &refusal, WireVersion::V2));
             drain(request).await;
             around.put(response)
         };

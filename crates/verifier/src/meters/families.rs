@@ -1,7 +1,7 @@
 //! Every family that the verifier tells. `docs/metrics.md` is generated from here, and the rules
 //! and the dashboard of `deploy/prometheus` are held against it.
 
-use obol_telemetry::{Family, Kind};
+use obol_telemetry::families;
 
 /// An offer, on one chain, in one asset. The chain is the resolved CAIP-2 id, however the offer has it.
 const OFFER: &[&str] = &["offer_namespace", "offer_name", "chain", "asset_symbol"];
@@ -12,21 +12,7 @@ const OFFER_AND_LEDGER: &[&str] = &["offer_namespace", "offer_name", "chain", "a
 const ASSET: &[&str] = &["chain", "asset_symbol"];
 const CHAIN: &[&str] = &["chain"];
 
-macro_rules! families {
-    ($( $name:ident = $kind:ident $suffix:literal $labels:expr, $help:literal; )*) => {
-        $( pub(super) const $name: Family = Family {
-            name: concat!("obol_x402_verifier_", $suffix),
-            kind: Kind::$kind,
-            labels: $labels,
-            help: $help,
-        }; )*
-
-        /// In the order in which a scrape has them.
-        pub const FAMILIES: &[Family] = &[ $( $name, )* ];
-    };
-}
-
-families! {
+families! { "obol_x402_verifier_":
     REQUESTS = Counter "requests_total" OFFER,
         "Requests to the offer; an unpaid one under its first requirement.";
     REQUIRED = Counter "payment_required_total" OFFER,

@@ -1,22 +1,24 @@
 //! What a scrape is answered with. It waits for the ledger, for a while, and for nothing else, and
 //! no request waits for it: it reads what is served from a snapshot, and writes on a thread of its own.
 
-use super::{Meters, Series, families as f};
+use super::{Meters, Series, UNKNOWN, families as f};
 use crate::catalog::{Catalog, Snapshot};
 use alloy_primitives::U256;
 use obol_core::ChainId;
 use obol_facilitator::{Facilitator, Report, SettlerState};
 use obol_ledger::{Books, Ledger, LedgerError, Position, Takings, Unsettled};
+use obol_serve::Trouble;
 use obol_telemetry::{Family, Labels, Page, Value};
 use std::{
     collections::HashMap,
+    fmt::Display,
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::JoinError};
 
 /// How long a scrape waits for the ledger: less than Prometheus waits for the scrape.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -25,19 +27,26 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(crate) struct Scraper {
     books: Mutex<(Books, Option<String>)>,
+    trouble: Trouble,
     /// How long the last page was, and the next one will be.
     length: AtomicUsize,
 }
 
 /// What the ledger says.
+#[derive(Default)]
 struct Told {
-    /// Read just now.
-    fresh: bool,
+    /// Delivered and not settled; none when it could not be read for this scrape.
+    exposure: Option<HashMap<Position, Unsettled>>,
+    /// None before all of the journal was read once: a sum of a part of it would be too small.
+    books: Option<Said>,
+}
+
+/// What its journal comes to.
+struct Said {
     /// Which ledger.
-    id: Option<Labels>,
-    /// Of each of the snapshot's series.
+    id: Labels,
+    /// Of each of the snapshot's series, in their order.
     takings: Vec<Takings>,
-    exposure: HashMap<Position, Unsettled>,
     /// Of each chain's settler, in a day and in wei.
     spent: HashMap<ChainId, U256>,
 }
@@ -48,7 +57,6 @@ struct Sources {
     snapshot: Option<Arc<Snapshot>>,
     told: Told,
     reports: Vec<Report>,
-    faults: usize,
 }
 
 impl Scraper {
@@ -58,50 +66,55 @@ impl Scraper {
         catalog: &Catalog,
         ledger: &Ledger,
         facilitator: &Facilitator,
-    ) -> String {
+    ) -> Result<String, JoinError> {
         let snapshot = catalog.snapshot();
         let reports: Vec<_> = facilitator.reports().collect();
         let told = self.ask(ledger, snapshot.as_deref(), &reports).await;
-        let faults = catalog.faults();
-        let sources = Sources { meters: Arc::clone(meters), snapshot, told, reports, faults };
+        let sources = Sources { meters: Arc::clone(meters), snapshot, told, reports };
         let capacity = self.length.load(Ordering::Relaxed) + 4_096;
-        let written = tokio::task::spawn_blocking(move || sources.write(capacity)).await;
-        let page = written.unwrap_or_default();
+        let page = tokio::task::spawn_blocking(move || sources.write(capacity)).await?;
         self.length.store(page.len(), Ordering::Relaxed);
-        page
+        Ok(page)
     }
 
     async fn ask(&self, ledger: &Ledger, snapshot: Option<&Snapshot>, reports: &[Report]) -> Told {
         let until = tokio::time::Instant::now() + PATIENCE;
-        let mut told = Told {
-            fresh: false,
-            id: None,
-            takings: Vec::new(),
-            exposure: HashMap::new(),
-            spent: HashMap::new(),
-        };
         let Ok(mut books) = tokio::time::timeout_at(until, self.books.lock()).await else {
-            tracing::debug!("a scrape does without the ledger: its journal is still being read");
-            return told;
+            self.fails(&"another scrape is still reading it");
+            return Told::default();
         };
         let (books, id) = &mut *books;
-        match tokio::time::timeout_at(until, read(ledger, books, id)).await {
-            Ok(Ok(exposure)) => {
-                told.fresh = true;
-                told.exposure = exposure.into_iter().map(|line| (line.position.clone(), line)).collect();
+        let exposure = match tokio::time::timeout_at(until, read(ledger, books, id)).await {
+            Ok(Ok(lines)) => {
+                self.trouble.works(|| tracing::info!("scrapes read the ledger again"));
+                Some(lines.into_iter().map(|line| (line.position.clone(), line)).collect())
             }
-            Ok(Err(error)) => tracing::debug!(%error, "a scrape cannot read the ledger"),
-            Err(_) => tracing::debug!("a scrape does not wait longer for the ledger"),
-        }
-        // Before all of the journal is read, a sum would be too small.
-        if books.are_whole() {
-            told.id = id.as_deref().map(|id| Labels::new([("ledger", id)]));
+            Ok(Err(error)) => {
+                self.fails(&error);
+                None
+            }
+            Err(_) => {
+                self.fails(&"it takes too long");
+                None
+            }
+        };
+        let whole = id.as_deref().filter(|_| books.are_whole());
+        let books = whole.map(|id| {
             let series = snapshot.map(Snapshot::series).unwrap_or_default();
-            told.takings = series.iter().map(|series| books.takings(&series.position)).collect();
             let settlers = reports.iter().filter_map(|report| Some((report.chain, report.settler?)));
-            told.spent = settlers.map(|(chain, settler)| (chain, books.spent(chain, settler))).collect();
-        }
-        told
+            Said {
+                id: Labels::new([("ledger", id)]),
+                takings: series.iter().map(|series| books.takings(&series.position)).collect(),
+                spent: settlers.map(|(chain, settler)| (chain, books.spent(chain, settler))).collect(),
+            }
+        });
+        Told { exposure, books }
+    }
+
+    fn fails(&self, why: &dyn Display) {
+        self.trouble.fails(|| {
+            tracing::warn!(%why, "a scrape does without the ledger; ledger_up is 0 until it can be read");
+        });
     }
 }
 
@@ -157,66 +170,68 @@ impl Sources {
         self.each(page, &f::SETTLED_AMOUNT, |series| series.settled.get());
     }
 
+    fn takings(&self) -> impl Iterator<Item = (&Arc<Series>, &Takings)> {
+        self.told.books.iter().flat_map(|said| self.series().iter().zip(&said.takings))
+    }
+
+    fn exposure(&self, page: &mut Page, exposure: &HashMap<Position, Unsettled>) {
+        let of = |series: &Series| exposure.get(&series.position);
+        self.each(page, &f::UNSETTLED, |series| of(series).map_or(0, |line| line.payments));
+        self.each(page, &f::UNSETTLED_AMOUNT, |series| {
+            of(series).map_or(U256::ZERO, |line| line.amount.atomic())
+        });
+        let mut oldest = page.family(&f::OLDEST_UNSETTLED);
+        for series in self.series() {
+            if let Some(line) = of(series) {
+                oldest.add(&series.labels, line.oldest.seconds().to_string());
+            }
+        }
+    }
+
     fn ledger(&self, page: &mut Page) {
         let mut last = page.family(&f::LAST_SUCCESS);
-        for (series, takings) in self.series().iter().zip(&self.told.takings) {
+        for (series, takings) in self.takings() {
             if let Some(at) = takings.last {
                 last.add(&series.labels, at.to_string());
             }
         }
-        if self.told.fresh {
-            let of = |series: &Series| self.told.exposure.get(&series.position);
-            self.each(page, &f::UNSETTLED, |series| of(series).map_or(0, |line| line.payments));
-            self.each(page, &f::UNSETTLED_AMOUNT, |series| {
-                of(series).map_or(U256::ZERO, |line| line.amount.atomic())
-            });
+        if let Some(exposure) = &self.told.exposure {
+            self.exposure(page, exposure);
         }
         let mut limits = page.family(&f::UNSETTLED_LIMIT);
         for (series, limit) in self.snapshot.iter().flat_map(|snapshot| snapshot.limits()) {
             limits.add(&series.labels, limit.atomic());
         }
-        let mut oldest = page.family(&f::OLDEST_UNSETTLED);
-        for series in self.series() {
-            if let Some(line) = self.told.exposure.get(&series.position) {
-                oldest.add(&series.labels, line.oldest.seconds().to_string());
-            }
-        }
-        let Some(ledger) = &self.told.id else { return };
+        let Some(Said { id: ledger, .. }) = &self.told.books else { return };
         let windows = ["24h", "7d", "lifetime"].map(|window| ledger.with([("window", window)]));
         let sums = |takings: &Takings| [takings.day, takings.week, takings.lifetime];
-        let lines = || self.series().iter().zip(&self.told.takings);
         let mut charged = page.family(&f::LEDGER_CHARGED);
-        for (series, takings) in lines() {
+        for (series, takings) in self.takings() {
             for (window, sum) in windows.iter().zip(sums(takings)) {
                 charged.add_with(&series.labels, window, sum.payments);
             }
         }
         let mut settled = page.family(&f::LEDGER_SETTLED);
-        for (series, takings) in lines() {
+        for (series, takings) in self.takings() {
             for (window, sum) in windows.iter().zip(sums(takings)) {
                 settled.add_with(&series.labels, window, sum.amount.atomic());
             }
         }
         let mut reversed = page.family(&f::LEDGER_REVERSED);
-        for (series, takings) in lines() {
+        for (series, takings) in self.takings() {
             reversed.add_with(&series.labels, ledger, takings.reversed.payments);
         }
         let mut reversed = page.family(&f::LEDGER_REVERSED_AMOUNT);
-        for (series, takings) in lines() {
+        for (series, takings) in self.takings() {
             reversed.add_with(&series.labels, ledger, takings.reversed.amount.atomic());
         }
     }
 
     fn chains(&self, page: &mut Page) {
-        {
-            let assets = self.meters.assets.lock().unwrap_or_else(PoisonError::into_inner);
-            let labelled: Vec<_> =
-                assets.iter().map(|((chain, symbol), meters)| (asset(*chain, symbol), meters)).collect();
-            let mut charged = page.family(&f::CHAIN_CHARGED);
-            labelled.iter().for_each(|(labels, meters)| charged.add(labels, meters.charged.get()));
-            let mut settled = page.family(&f::CHAIN_SETTLED);
-            labelled.iter().for_each(|(labels, meters)| settled.add(labels, meters.settled.get()));
-        }
+        let mut charged = page.family(&f::CHAIN_CHARGED);
+        self.meters.assets().for_each(|meters| charged.add(&meters.labels, meters.charged.get()));
+        let mut settled = page.family(&f::CHAIN_SETTLED);
+        self.meters.assets().for_each(|meters| settled.add(&meters.labels, meters.settled.get()));
         self.drift(page);
         let mut verify = page.family(&f::VERIFY_DURATION);
         self.meters.chains.iter().for_each(|(id, meters)| verify.histogram(&chain(*id), &meters.verify));
@@ -247,8 +262,11 @@ impl Sources {
         for (id, drift) in compared() {
             for (address, amount) in &drift.amounts {
                 let known = self.meters.registry.asset_at(id, *address);
-                let symbol =
-                    known.map_or_else(|_| "unknown".to_owned(), |known| self.meters.registry.label(known));
+                // Two that nobody knows are still two.
+                let symbol = known.map_or_else(
+                    |_| format!("{UNKNOWN}@{address}"),
+                    |known| self.meters.registry.label(known),
+                );
                 amounts.add(&asset(id, &symbol), amount.to_string());
             }
         }
@@ -264,12 +282,13 @@ impl Sources {
             }
         }
         let mut spent = page.family(&f::GAS_SPENT);
-        for (id, wei) in &self.told.spent {
+        let books = self.told.books.as_ref();
+        for (id, wei) in books.iter().flat_map(|said| &said.spent) {
             spent.add(&chain(*id).with([("window", "24h")]), *wei);
         }
         let mut days = page.family(&f::GAS_DAYS);
         for report in &self.reports {
-            let spent = self.told.spent.get(&report.chain).filter(|spent| !spent.is_zero());
+            let spent = books.and_then(|said| said.spent.get(&report.chain)).filter(|spent| !spent.is_zero());
             if let Some((balance, spent)) = report.balance.zip(spent) {
                 let hundredths = balance.saturating_mul(U256::from(100)) / spent;
                 let hundred = U256::from(100);
@@ -288,8 +307,9 @@ impl Sources {
         }
         let served = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.offers());
         page.family(&f::OFFERS_SERVED).alone(served as u64);
-        page.family(&f::OFFER_FAULTS).alone(self.faults as u64);
-        page.family(&f::LEDGER_UP).alone(u64::from(self.told.fresh));
+        let faults = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.faults());
+        page.family(&f::OFFER_FAULTS).alone(faults as u64);
+        page.family(&f::LEDGER_UP).alone(u64::from(self.told.exposure.is_some()));
     }
 }
 
