@@ -10,7 +10,6 @@ mod proxy;
 use crate::measure::cpu_time;
 use anyhow::Result;
 use clap::Subcommand;
-use obol_verifier::Catalog;
 use std::{
     io::{BufRead, Write},
     net::SocketAddr,
@@ -68,8 +67,7 @@ pub(crate) fn run(server: Server) -> Result<()> {
         say(&listener.local_addr()?.to_string())?;
         match server {
             Server::Gate { ledger, upstream, chain, verify_only, unmetered } => {
-                let catalog = if unmetered { Catalog::unmetered() } else { Catalog::default() };
-                gate::start(listener, &ledger, &upstream, chain.as_deref(), verify_only, catalog)?;
+                gate::start(listener, &ledger, &upstream, chain.as_deref(), verify_only, unmetered)?;
             }
             Server::Facilitator { ledger, chain, settler } => {
                 facilitator::start(listener, &ledger, &chain, settler)?;

@@ -1,7 +1,7 @@
 use crate::{SellerOptions, ShopOptions, chain_of};
 use anyhow::{Result, ensure};
 use obol_core::{ChainId, Offer, Registry};
-use obol_devchain::Devchain;
+use obol_devchain::{CHAIN, Devchain};
 use obol_evm::{Key, Rpc};
 use obol_facilitator::{ChainSetup, Facilitator, RemoteSetup, SettlerState, Timing};
 use obol_facilitator_client::{Client, Url};
@@ -67,8 +67,9 @@ impl Till {
             None => (vec![setup], Vec::new()),
             Some(others) => (Vec::new(), vec![others.setup(setup, options.seller.timing)?]),
         };
+        let catalog = Arc::new(Catalog::new(Arc::new(Registry::built_in()), [CHAIN]));
+        catalog.observe(&ledger)?;
         let facilitator = Arc::new(Facilitator::start(&ledger, ours, others, options.seller.timing));
-        let catalog = Arc::new(Catalog::default());
         let gate = Gate::new(Parts {
             catalog: Arc::clone(&catalog),
             registry: Arc::new(Registry::built_in()),
@@ -92,7 +93,7 @@ impl Till {
     /// What is sold here from now on.
     pub fn publish(&self, offers: &[Offer]) -> Result<()> {
         let offers: Vec<_> = offers.iter().cloned().map(Arc::new).collect();
-        let conflicts = self.catalog.publish(&offers, 0, &Registry::built_in());
+        let conflicts = self.catalog.publish(&offers, 0);
         ensure!(conflicts.is_empty(), "{conflicts:?}");
         Ok(())
     }

@@ -58,6 +58,15 @@ fn rules_and_dashboard_name_only_families_that_are_told() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_page_that_alerts_point_to_says_what_to_do_in_each_state() -> Result<()> {
+    let page = read("../../docs/verifier.md")?;
+    for state in SettlerState::ALL {
+        ensure!(page.contains(&format!("\n| `{}` | ", state.as_str())), "{}", state.as_str());
+    }
+    Ok(())
+}
+
 /// The values that a text compares a label with, each alternative by itself.
 fn compared<'t>(text: &'t str, label: &str) -> BTreeSet<&'t str> {
     let mut values = BTreeSet::new();

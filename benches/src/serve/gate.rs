@@ -3,6 +3,7 @@
 use crate::stage;
 use anyhow::{Context, Result};
 use obol_core::{Amount, Charge, Exposure, Registry};
+use obol_devchain::CHAIN;
 use obol_facilitator::{Facilitator, Timing};
 use obol_ledger::{Clock, Ledger, Place};
 use obol_verifier::{Catalog, ForwardAuth, Gate, Limits, Parts, TrustedProxies, serve_gate};
@@ -18,18 +19,22 @@ pub(super) fn start(
     upstream: &str,
     chain: Option<&str>,
     verify_only: bool,
-    catalog: Catalog,
+    unmetered: bool,
 ) -> Result<()> {
     let registry = Arc::new(Registry::built_in());
     let ledger = Ledger::open(&Place::File(ledger), Clock::System, "bench")?;
     let settler = stage::key("settler", 0)?;
+    let catalog = Arc::new(match unmetered {
+        true => Catalog::unmetered(Arc::clone(&registry)),
+        false => Catalog::new(Arc::clone(&registry), [CHAIN]),
+    });
+    catalog.observe(&ledger)?;
     let chains = chain.map(|url| stage::chain_setup(url, settler)).transpose()?;
     let facilitator =
         Facilitator::start(&ledger, chains.into_iter().collect(), Vec::new(), Timing::default());
     let exposure = Exposure { per_payer: EXPOSURE, per_offer: EXPOSURE };
     let offer = stage::offer("bench", stage::OFFER_PATH, upstream, Charge::Optimistic(exposure))?;
-    let catalog = Arc::new(catalog);
-    catalog.publish(&[Arc::new(offer)], 0, &registry);
+    catalog.publish(&[Arc::new(offer)], 0);
     let gate = Gate::new(Parts {
         catalog,
         registry,

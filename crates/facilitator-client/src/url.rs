@@ -44,6 +44,13 @@ impl Url {
         &self.0
     }
 
+    /// Scheme, host and port: a path may hold a secret.
+    pub fn origin(&self) -> &str {
+        let host = self.0.find("://").map_or(0, |at| at + 3);
+        let end = self.0[host..].find('/').map_or(self.0.len(), |at| host + at);
+        &self.0[..end]
+    }
+
     pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }

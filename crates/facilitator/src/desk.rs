@@ -55,7 +55,7 @@ pub struct Report {
     pub settler: Option<Address>,
     /// What it has, in wei; none while that is not known.
     pub balance: Option<U256>,
-    /// Facilitators of others, by URL, and whether each answers as it should.
+    /// Facilitators of others, by origin, and whether each answers as it should.
     pub facilitators: Vec<(String, bool)>,
     /// What the last comparison of ledger and chain came to.
     pub drift: Option<Arc<Drift>>,

@@ -48,6 +48,9 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// A seller that starts catches up with the chain first.
 const FIRST: Duration = Duration::from_secs(60);
 
+/// How soon it is looked again after a difference: people look at it by then.
+const DIFFERS: Duration = Duration::from_secs(600);
+
 pub(crate) struct Reconciler {
     pub(crate) ledger: Ledger,
     pub(crate) rpc: Rpc,
@@ -61,21 +64,31 @@ impl Reconciler {
         let (told, seen) = watch::channel(None);
         tokio::spawn(async move {
             let mut pause = self.every.min(FIRST);
+            let mut failures = 0;
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = told.closed() => return,
                     _ = stopped.wait_for(|stopped| *stopped) => return,
                 }
-                pause = self.every;
                 match self.compare().await {
                     Ok(drift) => {
+                        if std::mem::take(&mut failures) > 0 {
+                            tracing::info!(chain = %self.chain, "ledger and chain are compared again");
+                        }
+                        pause = if drift.payments > 0 { self.every.min(DIFFERS) } else { self.every };
                         self.tell(&drift, told.borrow().as_deref());
                         told.send_replace(Some(Arc::new(drift)));
                     }
                     Err(error) => {
-                        tracing::warn!(chain = %self.chain, %error, "ledger and chain cannot be compared");
-                        pause = self.every.min(FIRST);
+                        // It reads all of the chain's history that matters: an endpoint that has enough of it
+                        // is not asked for it each minute.
+                        pause = FIRST.saturating_mul(2u32.saturating_pow(failures)).min(self.every);
+                        failures += 1;
+                        if failures == 1 {
+                            tracing::warn!(chain = %self.chain, %error,
+                                "ledger and chain cannot be compared; it is tried again, and said when it works");
+                        }
                     }
                 }
             }
@@ -117,8 +130,16 @@ impl Reconciler {
         Ok(Drift { payments: counted(&found).count() as u64, amounts, at: Clock::System.now() })
     }
 
+    /// What others have settled is the ledger's when it is final and the settler has looked there: before,
+    /// it is no difference.
     async fn look(&self) -> Result<Audit, AuditError> {
-        audit(&self.ledger, &self.rpc, self.chain, &mut |_, _| {}).await
+        let mut audit = audit(&self.ledger, &self.rpc, self.chain, &mut |_, _| {}).await?;
+        let scanned = self.ledger.scanned(self.chain).await?;
+        audit.differences.retain(|difference| match difference {
+            Difference::NotInLedger(_, transfer) => scanned.is_some_and(|scanned| transfer.block <= scanned),
+            Difference::NotOnChain(_) | Difference::Elsewhere(..) => true,
+        });
+        Ok(audit)
     }
 }
 

@@ -12,6 +12,9 @@ use std::collections::{BTreeMap, HashMap};
 /// Rows in one read: the writer serves sales between two of them.
 const PAGE: u32 = 1_000;
 
+/// Seconds by which clocks are set back without a word: windows wait for it.
+const STEP_BACK: i64 = 2;
+
 const DAY: i64 = 24 * 60 * 60;
 const WEEK: i64 = 7 * DAY;
 
@@ -51,6 +54,8 @@ pub struct Books {
     /// What is not later is not of the last 24 hours, or seven days.
     day_from: i64,
     week_from: i64,
+    /// When it last followed.
+    now: i64,
     whole: bool,
 }
 
@@ -58,7 +63,13 @@ impl Books {
     /// Reads what is new in the ledger, and lets go of what is out of the windows. The first time it
     /// reads all that was ever earned.
     pub async fn follow(&mut self, ledger: &Ledger) -> Result<(), LedgerError> {
-        self.move_to(ledger.clock.now().seconds())?;
+        let now = ledger.clock.now().seconds();
+        if now < self.now.saturating_sub(STEP_BACK) {
+            // The clock was ahead: what it let go of is read anew.
+            *self = Self::default();
+        }
+        self.now = now;
+        self.move_to(now)?;
         loop {
             let page = ledger.charges(self.charges_seen, PAGE).await?;
             let all = page.len() < PAGE as usize;
@@ -100,7 +111,6 @@ impl Books {
         spent.map_or(U256::ZERO, |spent| spent.values().fold(U256::ZERO, |sum, wei| sum.saturating_add(*wei)))
     }
 
-    /// A clock that goes back brings nothing back: windows wait for it.
     fn move_to(&mut self, now: i64) -> Result<(), LedgerError> {
         let (day_from, week_from) = (now.saturating_sub(DAY), now.saturating_sub(WEEK));
         if day_from > self.day_from {

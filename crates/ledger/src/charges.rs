@@ -5,7 +5,7 @@ use crate::{
     Charged, Ledger, LedgerError, PaymentRecord, State, Timestamp,
     op::Op,
     sets::owed,
-    txn::{Txn, account, amount, blob, chain},
+    txn::{Txn, account, amount, blob, chain, number},
 };
 use alloy_primitives::{Address, U256};
 use obol_core::{Amount, ChainId, OfferId};
@@ -59,30 +59,26 @@ pub struct Unsettled {
     pub oldest: Timestamp,
 }
 
-/// Notes what this change of state means for what was earned, if anything.
-pub(crate) fn note_charge(
+/// What a change of state that was just written means for what was earned, if anything: the journal has
+/// its row by now.
+pub(crate) fn charged(
     txn: &Txn<'_>,
     record: &PaymentRecord,
     from: State,
 ) -> Result<Option<Charged>, LedgerError> {
-    let (kind, at) = match (from.is_paid(), record.state().is_paid(), record.inclusion) {
-        (false, true, Some(inclusion)) => {
-            let sql = "SELECT 1 FROM charges WHERE payment = ?1 AND kind = 0";
-            let known = txn.one(sql, [record.id.0], |_| Ok(()))?.is_some();
-            (if known { Kind::Again } else { Kind::First }, inclusion.block_time)
-        }
-        (true, false, _) => (Kind::Reversed, txn.now().seconds()),
-        (false, true, None) => {
-            let why = format!("payment {} is paid, and nowhere on the chain", record.id.0);
-            return Err(LedgerError::Corrupt(why));
-        }
-        (true, true, _) | (false, false, _) => return Ok(None),
-    };
-    txn.execute(
-        "INSERT INTO charges (payment, kind, at) VALUES (?1, ?2, ?3)",
-        params![record.id.0, kind as i64, at],
-    )?;
-    Ok(Some(match kind {
+    if from.is_paid() == record.state().is_paid() {
+        return Ok(None);
+    }
+    if record.state().is_paid() && record.inclusion.is_none() {
+        let why = format!("payment {} is paid, and nowhere on the chain", record.id.0);
+        return Err(LedgerError::Corrupt(why));
+    }
+    let row = "SELECT kind FROM charges WHERE seq = (SELECT max(seq) FROM charges) AND payment = ?1";
+    let row = txn.one(row, [record.id.0], |row| kind(row.get(0)?))?;
+    let row = row.ok_or_else(|| {
+        LedgerError::Corrupt(format!("the journal does not have what became of payment {}", record.id.0))
+    })?;
+    Ok(Some(match row {
         Kind::First => Charged::First { owed_for: owed_for(txn, record)? },
         Kind::Reversed => Charged::Reversed,
         Kind::Again => Charged::Again,
@@ -162,20 +158,21 @@ impl Ledger {
             .await
     }
 
-    /// What is delivered and not on the chain, by offer and asset. Reads as many rows as that are.
+    /// What is delivered and not on the chain, by offer and asset.
     pub async fn exposure(&self) -> Result<Vec<Unsettled>, LedgerError> {
         self.writer.write(Op::Read, exposure).await
     }
 }
 
 fn exposure(txn: &Txn<'_>) -> Result<Vec<Unsettled>, LedgerError> {
-    // In the order of the index that holds no others.
+    // In the order of the index that holds all of it, and no other payment: as many rows come back as
+    // there are prices.
     let rows = txn.all(
         concat!(
-            "SELECT offer_namespace, offer_name, chain, asset, amount, created_at FROM payments \
+            "SELECT offer_namespace, offer_name, chain, asset, amount, count(*), min(created_at) FROM payments \
              INDEXED BY exposed_by_offer WHERE delivery <> 0 AND ",
             owed!(),
-            " ORDER BY offer_namespace, offer_name, asset, chain"
+            " GROUP BY offer_namespace, offer_name, asset, chain, amount"
         ),
         [],
         |row| {
@@ -184,23 +181,26 @@ fn exposure(txn: &Txn<'_>) -> Result<Vec<Unsettled>, LedgerError> {
                 chain: chain(row.get(2)?),
                 asset: account(blob(row, 3)?)?,
             };
-            Ok((position, amount(blob(row, 4)?)?, Timestamp(row.get(5)?)))
+            let (payments, oldest) = (number(row.get(5)?)?, Timestamp(row.get(6)?));
+            let each = amount(blob(row, 4)?)?.atomic();
+            let amount = each.checked_mul(U256::from(payments)).map(Amount::from_atomic).ok_or_else(too_much)?;
+            Ok(Unsettled { position, payments, amount, oldest })
         },
     )?;
     let mut lines: Vec<Unsettled> = Vec::new();
-    for (position, amount, taken) in rows {
-        match lines.last_mut().filter(|line| line.position == position) {
+    for row in rows {
+        match lines.last_mut().filter(|line| line.position == row.position) {
             Some(line) => {
-                line.payments += 1;
-                line.amount = sum(line.amount, amount)?;
-                line.oldest = line.oldest.min(taken);
+                line.payments += row.payments;
+                line.amount = line.amount.checked_add(row.amount).ok_or_else(too_much)?;
+                line.oldest = line.oldest.min(row.oldest);
             }
-            None => lines.push(Unsettled { position, payments: 1, amount, oldest: taken }),
+            None => lines.push(row),
         }
     }
     Ok(lines)
 }
 
-fn sum(total: Amount, amount: Amount) -> Result<Amount, LedgerError> {
-    total.checked_add(amount).ok_or_else(|| LedgerError::Corrupt("a sum exceeds 256 bits".to_owned()))
+fn too_much() -> LedgerError {
+    LedgerError::Corrupt("a sum exceeds 256 bits".to_owned())
 }

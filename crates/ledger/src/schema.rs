@@ -178,7 +178,8 @@ CREATE INDEX claimed ON payments (chain) WHERE ",
 /// What was earned and spent, in the order in which it came to be known: rows are added, and never
 /// changed, so that sums can be kept up to date by reading what is new. Rows are numbered in the order
 /// in which they are committed, which holds because there is one writer at a time: a database with
-/// several has to number them under one lock. The kinds are [`crate::charges::Kind`]'s.
+/// several has to number them under one lock. Triggers write them: a process of an earlier version that
+/// still runs on the ledger keeps the journal, too. The kinds are [`crate::charges::Kind`]'s.
 const CHARGES: &str = concat!(
     r"
 CREATE TABLE charges (
@@ -204,7 +205,26 @@ INSERT INTO charges (payment, kind, at)
     SELECT c.payment, 1, p.changed_at / 1000 FROM charges c JOIN payments p ON p.id = c.payment
     WHERE NOT (",
     paid!(),
-    ");
+    r");
+
+CREATE TRIGGER charged AFTER UPDATE OF state ON payments WHEN NEW.state IN (5, 6) AND OLD.state NOT IN (5, 6)
+BEGIN
+    INSERT INTO charges (payment, kind, at) VALUES (
+        NEW.id,
+        CASE WHEN EXISTS (SELECT 1 FROM charges WHERE payment = NEW.id AND kind = 0) THEN 2 ELSE 0 END,
+        coalesce(NEW.block_time, NEW.changed_at / 1000)
+    );
+END;
+CREATE TRIGGER reversed AFTER UPDATE OF state ON payments WHEN OLD.state IN (5, 6) AND NEW.state NOT IN (5, 6)
+BEGIN
+    INSERT INTO charges (payment, kind, at) VALUES (NEW.id, 1, NEW.changed_at / 1000);
+END;
+
+DROP INDEX exposed_by_offer;
+CREATE INDEX exposed_by_offer
+    ON payments (offer_namespace, offer_name, asset, chain, amount, created_at) WHERE delivery <> 0 AND ",
+    owed!(),
+    ";
 "
 );
 
@@ -442,5 +462,27 @@ mod tests {
         let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("read");
         let rows: Vec<(i64, i64, i64)> = rows.map(|row| row.expect("a row")).collect();
         assert_eq!(rows, [(3, 0, 6), (1, 0, 71), (3, 1, 9)]);
+    }
+
+    #[test]
+    fn a_process_of_an_earlier_version_keeps_the_journal_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.db");
+        of_the_first_schema(&path, &[(1, 4, None)]);
+        // It has the file open when another one brings it up to date.
+        let earlier = Connection::open(&path).expect("a database");
+        let db = open(&Place::File(&path)).expect("brought up to date");
+        for (state, block_time) in [(5, Some(70)), (4, None), (5, Some(75)), (6, Some(75))] {
+            earlier
+                .execute(
+                    "UPDATE payments SET state = ?1, block_time = ?2, changed_at = 80000 WHERE id = 1",
+                    rusqlite::params![state, block_time],
+                )
+                .expect("written");
+        }
+        let mut rows = db.prepare("SELECT kind, at FROM charges ORDER BY seq").expect("a query");
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("read");
+        let rows: Vec<(i64, i64)> = rows.map(|row| row.expect("a row")).collect();
+        assert_eq!(rows, [(0, 70), (1, 80), (2, 75)]);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     BatchId, Delivery, Event, Inclusion, LedgerError, NewPayment, Origin, PaymentId, PaymentRecord, Position,
-    State, Timestamp, Transition, charges::note_charge, state::Arrow,
+    State, Timestamp, Transition, charges::charged, state::Arrow,
 };
 use alloy_primitives::{Address, B256, U256};
 use obol_core::{Amount, ChainId, OfferId, PaymentKey, TransferMethod};
@@ -336,7 +336,7 @@ impl<'a> Txn<'a> {
         if from == next.state {
             return Ok(());
         }
-        let charge = note_charge(self, next, from)?;
+        let charge = charged(self, next, from)?;
         self.transitions.borrow_mut().push(Transition {
             position: Position { offer: next.offer.clone(), chain: next.key.chain, asset: next.key.asset },
             amount: next.amount,

@@ -2,7 +2,7 @@
 
 use crate::{endpoint::Endpoint, exit::Failure};
 use alloy_primitives::Address;
-use obol_api::{Fault, Sources};
+use obol_api::{Fault, Loaded, Sources};
 use obol_core::{Asset, ChainId, Offer, Registry};
 use obol_evm::{check_asset, check_chain};
 use obol_facilitator::{ChainSetup, Facilitator, RemoteSetup, Timing};
@@ -54,19 +54,8 @@ impl Seller {
             payees: setup.payees,
         };
         let served = setup.chains.iter().map(|setup| setup.chain.id);
-        let served = served.chain(setup.remotes.iter().map(|setup| setup.chain.id)).collect();
-        let facilitator = start_facilitator(&setup.ledger, setup.chains, setup.remotes, setup.timing);
-        let catalog = Arc::new(Catalog::default());
-        let gate = Gate::new(Parts {
-            catalog: Arc::clone(&catalog),
-            registry: Arc::clone(&setup.registry),
-            ledger: setup.ledger,
-            facilitator: Arc::clone(&facilitator),
-            trusted: setup.trusted,
-            forward_auth: setup.forward_auth,
-            max_sales: setup.max_sales,
-        })
-        .map_err(|error| Failure::failed(format!("the gate cannot start: {error}")))?;
+        let served: HashSet<_> = served.chain(setup.remotes.iter().map(|setup| setup.chain.id)).collect();
+        let catalog = Arc::new(Catalog::new(Arc::clone(&setup.registry), served.iter().copied()));
         let sources = Sources {
             offers: setup.offers.clone(),
             pricing: setup.pricing,
@@ -78,14 +67,36 @@ impl Seller {
             None => vec![setup.offers],
         };
         let watch = sources.watch().map_err(|error| Failure::config(format!("--offers: {error}")))?;
+        let mut publisher = Publisher {
+            places,
+            catalog: Arc::clone(&catalog),
+            endpoints: setup.endpoints.clone(),
+            served,
+            known_faults: HashSet::new(),
+            known_notes: HashSet::new(),
+            known_assets: HashSet::new(),
+            sells: true,
+        };
+        // Before anything settles: what was on its way when the last process ended is counted, too.
+        catalog.observe(&setup.ledger).map_err(|error| Failure::failed(format!("--ledger: {error}")))?;
+        publisher.publish(&watch.loaded());
+        let facilitator = start_facilitator(&setup.ledger, setup.chains, setup.remotes, setup.timing);
+        let gate = Gate::new(Parts {
+            catalog,
+            registry: setup.registry,
+            ledger: setup.ledger,
+            facilitator: Arc::clone(&facilitator),
+            trusted: setup.trusted,
+            forward_auth: setup.forward_auth,
+            max_sales: setup.max_sales,
+        })
+        .map_err(|error| Failure::failed(format!("cannot read this machine's certificates: {error}")))?;
         let (stop_selling, stopped) = watch::channel(false);
         let selling = tokio::spawn(serve_gate(gate.clone(), setup.listener, setup.limits, stopped));
         let (stop_admin, stopped) = watch::channel(false);
         let admin = tokio::spawn(serve_admin(gate.clone(), setup.admin, setup.limits, stopped));
-        let endpoints = setup.endpoints;
-        let registry = setup.registry;
-        tokio::spawn(check_chains(endpoints.clone()));
-        tokio::spawn(publish(watch, places, catalog, registry, (endpoints, served)));
+        tokio::spawn(check_chains(setup.endpoints));
+        tokio::spawn(publisher.follow(watch));
         Ok(Self { gate, selling, stop_selling, admin, stop_admin, facilitator })
     }
 
@@ -136,47 +147,51 @@ async fn tell_unattended(ledger: Ledger, attendants: Vec<Attendant>) {
     }
 }
 
-/// Publishes each load of what is written for as long as it is watched.
-async fn publish(
-    mut written: obol_api::Watch,
+/// Publishes each load of what is written.
+struct Publisher {
     places: Vec<PathBuf>,
     catalog: Arc<Catalog>,
-    registry: Arc<Registry>,
-    (endpoints, served): (Vec<Endpoint>, HashSet<ChainId>),
-) {
-    let mut known_faults: HashSet<String> = HashSet::new();
-    let mut known_notes: HashSet<String> = HashSet::new();
-    let mut known_assets: HashSet<Arc<Asset>> = HashSet::new();
-    let mut sells = true;
-    loop {
-        let loaded = written.loaded();
-        let (offers, unreached) = sellable(&loaded.offers, &served);
-        let faults = loaded.faults.len() + unreached.len();
-        let conflicts = catalog.publish(&offers, faults, &registry);
+    endpoints: Vec<Endpoint>,
+    /// Chains on which payments are taken.
+    served: HashSet<ChainId>,
+    /// What was said already: each once, not at every reload.
+    known_faults: HashSet<String>,
+    known_notes: HashSet<String>,
+    known_assets: HashSet<Arc<Asset>>,
+    sells: bool,
+}
+
+impl Publisher {
+    /// For as long as it is watched.
+    async fn follow(mut self, mut written: obol_api::Watch) {
+        while written.changed().await.is_ok() {
+            self.publish(&written.loaded());
+        }
+    }
+
+    fn publish(&mut self, loaded: &Loaded) {
+        let (offers, unreached) = sellable(&loaded.offers, &self.served);
+        let conflicts = self.catalog.publish(&offers, loaded.faults.len() + unreached.len());
         let faults = loaded.faults.iter().map(Fault::to_string);
         let faults: HashSet<_> =
             faults.chain(unreached).chain(conflicts.iter().map(ToString::to_string)).collect();
-        // Each once, not at every reload.
-        faults.difference(&known_faults).for_each(|fault| tracing::error!("{fault}"));
+        faults.difference(&self.known_faults).for_each(|fault| tracing::error!("{fault}"));
         for note in loaded.notes.iter().map(Fault::to_string) {
-            if !known_notes.contains(&note) {
+            if !self.known_notes.contains(&note) {
                 tracing::warn!("{note}");
-                known_notes.insert(note);
+                self.known_notes.insert(note);
             }
         }
         let asked =
             offers.iter().flat_map(|offer| &offer.accepts).map(|required| Arc::clone(&required.asset));
-        let new: Vec<_> = asked.filter(|asset| known_assets.insert(Arc::clone(asset))).collect();
-        tokio::spawn(check_assets(new, endpoints.clone()));
+        let new: Vec<_> = asked.filter(|asset| self.known_assets.insert(Arc::clone(asset))).collect();
+        tokio::spawn(check_assets(new, self.endpoints.clone()));
         let selling = offers.len() - conflicts.len();
         tracing::info!(offers = selling, faults = faults.len(), "offers are loaded");
-        if std::mem::replace(&mut sells, selling > 0) && !sells {
-            tracing::warn!("{}", nothing_sold(&places, faults.len()));
+        if std::mem::replace(&mut self.sells, selling > 0) && !self.sells {
+            tracing::warn!("{}", nothing_sold(&self.places, faults.len()));
         }
-        known_faults = faults;
-        if written.changed().await.is_err() {
-            return;
-        }
+        self.known_faults = faults;
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn run(args: VerifierArgs, logging: Logging, faults: Faults) ->
         .map_err(|error| Failure::config(format!("--ledger: {error}")))?;
     let listener = bind("--listen", settings.listen).await?;
     let admin = bind("--admin-listen", settings.admin_listen).await?;
-    tracing::info!(address = %local(&listener)?, settler = settling.shown_settler(), "selling");
+    tracing::info!(address = %local(&listener)?, admin = %local(&admin)?, settler = settling.shown_settler(), "selling");
     tell_forward_auth(&settings);
     let seller = Seller::start(Setup {
         registry: Arc::clone(&settling.registry),

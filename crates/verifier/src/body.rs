@@ -9,6 +9,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What the gate answers with.
 #[derive(Debug)]
@@ -16,6 +17,20 @@ pub enum GateBody {
     Own(Full<Bytes>),
     Upstream(Delivery),
     Passage(Leave),
+    Page(HeldPage),
+}
+
+/// A page that keeps its place among those that are held in memory until it is sent.
+#[derive(Debug)]
+pub struct HeldPage {
+    text: Full<Bytes>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl HeldPage {
+    pub(crate) fn new(text: String, place: OwnedSemaphorePermit) -> Self {
+        Self { text: Full::new(text.into()), _place: place }
+    }
 }
 
 impl GateBody {
@@ -26,7 +41,7 @@ impl GateBody {
     /// The client had left before anything was sent.
     pub(crate) async fn take_back(self) {
         let hold = match self {
-            Self::Own(_) => None,
+            Self::Own(_) | Self::Page(_) => None,
             Self::Upstream(mut delivery) => delivery.hold.take(),
             Self::Passage(mut leave) => leave.0.take(),
         };
@@ -104,6 +119,7 @@ impl Body for GateBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
             Self::Own(full) => Pin::new(full).poll_frame(context).map_err(|never| match never {}),
+            Self::Page(page) => Pin::new(&mut page.text).poll_frame(context).map_err(|never| match never {}),
             Self::Upstream(delivery) => {
                 let frame = ready!(Pin::new(&mut delivery.body).poll_frame(context));
                 match &frame {
@@ -121,6 +137,7 @@ impl Body for GateBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(full) => full.is_end_stream(),
+            Self::Page(page) => page.text.is_end_stream(),
             Self::Upstream(delivery) => delivery.body.is_end_stream(),
             Self::Passage(_) => true,
         }
@@ -129,6 +146,7 @@ impl Body for GateBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(full) => full.size_hint(),
+            Self::Page(page) => page.text.size_hint(),
             Self::Upstream(delivery) => delivery.body.size_hint(),
             Self::Passage(_) => SizeHint::with_exact(0),
         }

@@ -1,7 +1,7 @@
 //! What is sold, compiled once per load. A request takes one snapshot and keeps it.
 
 use crate::{
-    meters::{self, Series, Tally},
+    meters::{self, Meters, Series, Tally},
     page::Menu,
     posted::Challenges,
 };
@@ -9,7 +9,7 @@ use alloy_primitives::Address;
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use obol_core::{Amount, Asset, ChainId, Charge, Conflict, Offer, OfferId, Registry, RequestPath, Routes};
-use obol_ledger::Position;
+use obol_ledger::{Ledger, LedgerError, Position};
 use obol_serve::Trouble;
 use obol_wire::ChallengeTemplate;
 use std::{
@@ -121,27 +121,49 @@ impl Snapshot {
     }
 }
 
-/// The live snapshot; none until the first load.
-#[derive(Debug, Default)]
+/// The live snapshot, none until the first load; and what is counted of it.
+#[derive(Debug)]
 pub struct Catalog {
     current: ArcSwapOption<Snapshot>,
+    registry: Arc<Registry>,
+    meters: Arc<Meters>,
     unmetered: bool,
 }
 
 impl Catalog {
-    /// One of which nothing is counted: to find out what counting costs.
-    pub fn unmetered() -> Self {
-        Self { unmetered: true, ..Self::default() }
+    /// `chains` are those on which this process settles, or has it done.
+    pub fn new(registry: Arc<Registry>, chains: impl IntoIterator<Item = ChainId>) -> Self {
+        let meters = Arc::new(Meters::new(Arc::clone(&registry), chains.into_iter()));
+        Self { current: ArcSwapOption::empty(), registry, meters, unmetered: false }
+    }
+
+    /// One of whose offers nothing is counted: to find out what counting costs.
+    pub fn unmetered(registry: Arc<Registry>) -> Self {
+        Self { unmetered: true, ..Self::new(registry, []) }
+    }
+
+    /// Counts what is written into this ledger from now on. To be called before anything settles.
+    pub fn observe(self: &Arc<Self>, ledger: &Ledger) -> Result<(), LedgerError> {
+        if self.unmetered {
+            return Ok(());
+        }
+        let catalog = Arc::clone(self);
+        ledger.observe(move |change| catalog.meters.note(&catalog, change))
     }
 
     pub(crate) const fn is_metered(&self) -> bool {
         !self.unmetered
     }
 
+    pub(crate) const fn meters(&self) -> &Arc<Meters> {
+        &self.meters
+    }
+
     /// Replaces what is sold, for the requests that come from now on. Of two offers for one path
     /// the second is not served, and is returned. `faults` is how much more is configured and not sold,
     /// or not as it is written now.
-    pub fn publish(&self, offers: &[Arc<Offer>], faults: usize, registry: &Registry) -> Vec<Conflict> {
+    pub fn publish(&self, offers: &[Arc<Offer>], faults: usize) -> Vec<Conflict> {
+        let registry = &*self.registry;
         let before = self.current.load_full();
         let known: HashMap<&OfferId, &Arc<Trouble>> = before
             .iter()
@@ -230,11 +252,11 @@ mod tests {
 
     #[test]
     fn two_ways_to_pay_in_one_asset_are_counted_together_before_and_after_a_load() {
-        let registry = Registry::built_in();
+        let registry = Arc::new(Registry::built_in());
+        let catalog = Catalog::new(Arc::clone(&registry), []);
         let usdc = registry.default_asset(ChainId::new(84_532)).expect("USDC");
-        let catalog = Catalog::default();
         for loads in 1..=2 {
-            catalog.publish(&[offer(&[usdc, usdc])], 0, &registry);
+            catalog.publish(&[offer(&[usdc, usdc])], 0);
             let snapshot = catalog.snapshot().expect("loaded");
             let [told] = snapshot.series() else { panic!("{:?}", snapshot.series()) };
             let position = told.position();
@@ -247,11 +269,11 @@ mod tests {
 
     #[test]
     fn a_request_is_counted_under_the_asset_that_it_pays_in() {
-        let registry = Registry::built_in();
+        let registry = Arc::new(Registry::built_in());
+        let catalog = Catalog::new(Arc::clone(&registry), []);
         let usdc = registry.default_asset(ChainId::new(84_532)).expect("USDC");
         let base = registry.default_asset(ChainId::new(8_453)).expect("USDC");
-        let catalog = Catalog::default();
-        catalog.publish(&[offer(&[usdc, base])], 3, &registry);
+        catalog.publish(&[offer(&[usdc, base])], 3);
         let snapshot = catalog.snapshot().expect("loaded");
         listed(&snapshot).tally_in(base).requested();
         let counts: Vec<_> = snapshot.series().iter().map(|series| series.requested()).collect();

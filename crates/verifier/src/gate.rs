@@ -4,13 +4,13 @@ mod doors;
 
 use crate::{
     answer, asked,
-    body::GateBody,
+    body::{GateBody, HeldPage},
     catalog::{Catalog, Listed},
     cors,
     door::Door,
     drain::{self, drain},
     forward_auth::{self, ForwardAuth},
-    meters::{Meters, Scraper},
+    meters::{Meters, Scraper, Unwritten},
     note::Note,
     plain,
     receipts::{self, Receipts},
@@ -37,10 +37,7 @@ use std::{
     },
     time::SystemTime,
 };
-use tokio::{
-    sync::{Semaphore, oneshot, watch},
-    task::JoinError,
-};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 const X_PAYMENT: HeaderName = HeaderName::from_static(obol_wire::header::X_PAYMENT);
 const SUNSET: HeaderName = HeaderName::from_static("sunset");
@@ -99,25 +96,17 @@ impl Shared {
 }
 
 impl Gate {
-    /// Fails when the machine's certificate store cannot be read, or the ledger has more to do than it
-    /// can.
+    /// Fails when the machine's certificate store cannot be read.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
-        let chains = parts.facilitator.states().map(|(chain, _)| chain);
-        let meters = Arc::new(Meters::new(Arc::clone(&parts.registry), chains));
-        if parts.catalog.is_metered() {
-            let (catalog, meters) = (Arc::clone(&parts.catalog), Arc::clone(&meters));
-            let observer = move |change: &_| meters.note(&catalog, change);
-            parts.ledger.observe(observer).map_err(std::io::Error::other)?;
-        }
         let max_sales = parts.max_sales.min(MAX_SALES);
         let shared = Shared {
+            meters: Arc::clone(parts.catalog.meters()),
             catalog: parts.catalog,
             registry: parts.registry,
             ledger: parts.ledger,
             facilitator: parts.facilitator,
             upstream: UpstreamClient::new()?,
             forward_auth: parts.forward_auth,
-            meters,
             scraper: Scraper::default(),
             trusted: parts.trusted,
             proxies: Trouble::default(),
@@ -173,7 +162,7 @@ impl Gate {
     }
 
     /// What Prometheus is told; none when nothing is counted.
-    pub(crate) async fn metrics(&self) -> Option<Result<String, JoinError>> {
+    pub(crate) async fn metrics(&self) -> Option<Result<HeldPage, Unwritten>> {
         let Shared { meters, scraper, catalog, ledger, facilitator, .. } = &*self.shared;
         if !catalog.is_metered() {
             return None;

@@ -10,7 +10,7 @@ pub use families::FAMILIES;
 use obol_core::{Asset, ChainId, OfferId, Reason, Registry};
 use obol_ledger::{Charged, Delivery, Position, State, Transition};
 use obol_telemetry::{Counter, Histogram, Labels, Units};
-pub(crate) use scrape::Scraper;
+pub(crate) use scrape::{Scraper, Unwritten};
 use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock},

@@ -1,14 +1,15 @@
 //! Serving the gate on a listener, and its health on another.
 
 use crate::{
-    body::GateBody,
+    body::{GateBody, HeldPage},
     gate::{self, Gate},
+    meters::Unwritten,
 };
 use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use obol_serve::{Limits, serve};
 use std::time::Duration;
-use tokio::{net::TcpListener, sync::watch, task::JoinError};
+use tokio::{net::TcpListener, sync::watch};
 
 /// What is left of the grace for the answers of sales that give up.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -81,12 +82,18 @@ fn status(gate: &Gate) -> Response<GateBody> {
 }
 
 /// A page that could not be written is no empty page: Prometheus has to see that it has none.
-fn metrics(page: Result<String, JoinError>) -> Response<GateBody> {
-    let Ok(page) = page else {
-        tracing::error!("a scrape could not be written");
-        return plain(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be written\n");
+fn metrics(page: Result<HeldPage, Unwritten>) -> Response<GateBody> {
+    let page = match page {
+        Ok(page) => page,
+        Err(Unwritten::Crowded) => {
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "too many scrapes are being read; try again\n");
+        }
+        Err(error @ Unwritten::Failed(_)) => {
+            tracing::error!(%error, "a scrape has no page");
+            return plain(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be written\n");
+        }
     };
-    let mut response = Response::new(GateBody::own(page));
+    let mut response = Response::new(GateBody::Page(page));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(obol_telemetry::CONTENT_TYPE));
     headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));

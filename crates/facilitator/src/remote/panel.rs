@@ -49,9 +49,15 @@ impl Panel {
         self.members.iter().any(|member| member.lock().is_well())
     }
 
-    /// Each, and whether it answers as it should, as far as is known.
+    /// Each by its origin, numbered where several share one, and whether it answers as it should, as far
+    /// as is known.
     pub(crate) fn reports(&self) -> impl Iterator<Item = (String, bool)> {
-        self.members.iter().map(|member| (member.client.url().to_string(), member.lock().is_well()))
+        self.members.iter().enumerate().map(|(place, member)| {
+            let origin = member.client.url().origin();
+            let before = self.clients().take(place).filter(|client| client.url().origin() == origin).count();
+            let name = if before == 0 { origin.to_owned() } else { format!("{origin}#{}", before + 1) };
+            (name, member.lock().is_well())
+        })
     }
 
     /// Who is to settle: the preferred one of those that may be asked, or of all when none may.

@@ -69,6 +69,21 @@ async fn a_payment_is_in_a_window_until_its_block_is_that_old_and_in_the_lifetim
 }
 
 #[tokio::test]
+async fn a_clock_that_was_ahead_for_a_while_leaves_no_hole_in_the_windows() {
+    let (hand, ledger) = by_hand(NOW);
+    let mut books = Books::default();
+    paid(&ledger, 1, NOW - 60).await;
+    let before = takings(&mut books, &ledger).await;
+    hand.store((NOW + 10 * DAY) * 1_000, Ordering::SeqCst);
+    assert_eq!(takings(&mut books, &ledger).await.week, of(0));
+    hand.store((NOW + 1) * 1_000, Ordering::SeqCst);
+    assert_eq!(takings(&mut books, &ledger).await, before);
+    paid(&ledger, 2, NOW).await;
+    let after = takings(&mut books, &ledger).await;
+    assert_eq!((after.day, after.week, after.lifetime), (of(2), of(2), of(2)));
+}
+
+#[tokio::test]
 async fn a_payment_counts_once_whatever_becomes_of_its_block() {
     let (_hand, ledger) = by_hand(NOW);
     let mut books = Books::default();

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use std::{
     env, fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 use tokio::{
@@ -61,6 +62,10 @@ pub(super) struct RecordedLine {
 enum Missing {
     #[error("its files cannot be written: {0}")]
     Files(#[from] io::Error),
+    #[error("it cannot be run: {0}; PROMETHEUS_BIN names another")]
+    Run(io::Error),
+    #[error("it ended at once ({status}); see {log}")]
+    Ended { status: ExitStatus, log: String },
     #[error("{0}")]
     Watchdog(#[from] DevchainError),
     #[error("it does not answer at {url} within {} s; see {log}", PATIENCE.as_secs())]
@@ -96,7 +101,10 @@ impl Prometheus {
     /// does without one that cannot be started.
     pub(super) async fn start(folder: &Path, metrics: SocketAddr, http: &reqwest::Client) -> Option<Self> {
         let Some(binary) = installed() else {
-            say(&format!("Prometheus is not on PATH; what it would read is at http://{metrics}/metrics"));
+            say(&format!(
+                "Without Prometheus, which is not on PATH (PROMETHEUS_BIN names one): what it would read is at \
+                 http://{metrics}/metrics"
+            ));
             return None;
         };
         match Self::run(&binary, &folder.join("prometheus"), metrics, http.clone()).await {
@@ -140,19 +148,24 @@ impl Prometheus {
             .stderr(fs::File::create(&log)?)
             .process_group(0)
             .kill_on_drop(true)
-            .spawn()?;
+            .spawn()
+            .map_err(Missing::Run)?;
         let watchdog = watch(&process)?;
-        let running = Self { _watchdog: watchdog, process, http, url: format!("http://{address}") };
+        let mut running = Self { _watchdog: watchdog, process, http, url: format!("http://{address}") };
         running.until_ready(&log).await?;
         Ok(running)
     }
 
-    async fn until_ready(&self, log: &Path) -> Result<(), Missing> {
+    async fn until_ready(&mut self, log: &Path) -> Result<(), Missing> {
         let ready = format!("{}/-/ready", self.url);
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if self.http.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(());
+            }
+            // Who else may answer at its address is not it.
+            if let Some(status) = self.process.try_wait()? {
+                return Err(Missing::Ended { status, log: log.display().to_string() });
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -198,11 +211,14 @@ impl Prometheus {
 }
 
 fn installed() -> Option<PathBuf> {
-    if let Some(named) = env::var_os("PROMETHEUS_BIN") {
+    if let Some(named) = env::var_os("PROMETHEUS_BIN").filter(|named| !named.is_empty()) {
         return Some(named.into());
     }
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join("prometheus")).find(|file| file.is_file())
+    let runs = |file: &PathBuf| {
+        fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    env::split_paths(&path).map(|folder| folder.join("prometheus")).find(runs)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub(crate) struct Document {
     pub(super) payments: Vec<PaymentLine>,
     /// What each offer earned.
     pub(super) earnings: Vec<EarningView>,
-    /// What Prometheus has recorded of them; nothing where none is installed.
+    /// What Prometheus has recorded of them; nothing where none runs, or it has not recorded in time.
     pub(super) recorded: Vec<RecordedLine>,
     /// Whether ledger and chain agree. When they do not, the exit code is 3.
     pub(super) reconciled: bool,
@@ -201,7 +201,10 @@ impl Document {
     fn prometheus_in_words(&self) -> String {
         let metrics = self.urls.metrics.iter().map(|url| format!("  curl {url}\n"));
         let graph = self.urls.prometheus.iter().map(|url| {
-            format!("  open {url}/graph?g0.expr=x402:revenue:24h_by_offer_chain   # and {url}/alerts\n")
+            format!(
+                "  curl -s '{url}/api/v1/query?query=x402:revenue:24h_by_offer_chain'\n  \
+                 curl -s {url}/api/v1/alerts\n"
+            )
         });
         metrics.chain(graph).collect()
     }

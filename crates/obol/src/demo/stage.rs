@@ -157,7 +157,12 @@ impl Stage {
         let recorded = match &self.prometheus {
             Some(prometheus) => {
                 say("Prometheus against ledger");
-                prometheus.recorded(earnings.iter().map(|earning| earning.payments).sum()).await
+                let payments = earnings.iter().map(|earning| earning.payments).sum();
+                let recorded = prometheus.recorded(payments).await;
+                if recorded.iter().all(|line| line.value != payments.to_string()) {
+                    say(&format!("  it has not recorded {payments} payments; look at {}", prometheus.url));
+                }
+                recorded
             }
             None => Vec::new(),
         };

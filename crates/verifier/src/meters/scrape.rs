@@ -2,7 +2,10 @@
 //! no request waits for it: it reads what is served from a snapshot, and writes on a thread of its own.
 
 use super::{Meters, Series, UNKNOWN, families as f};
-use crate::catalog::{Catalog, Snapshot};
+use crate::{
+    body::HeldPage,
+    catalog::{Catalog, Snapshot},
+};
 use alloy_primitives::U256;
 use obol_core::ChainId;
 use obol_facilitator::{Facilitator, Report, SettlerState};
@@ -18,18 +21,45 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::Mutex, task::JoinError};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    task::JoinError,
+};
 
 /// How long a scrape waits for the ledger: less than Prometheus waits for the scrape.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Pages that are in memory at once: who reads slowly must not fill it.
+const PAGES: usize = 4;
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unwritten {
+    #[error("too many scrapes are being read")]
+    Crowded,
+    #[error("it could not be written: {0}")]
+    Failed(#[from] JoinError),
+}
+
 /// Reads what the ledger has to say, and remembers what it has read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scraper {
+    room: Arc<Semaphore>,
     books: Mutex<(Books, Option<String>)>,
     trouble: Trouble,
     /// How long the last page was, and the next one will be.
     length: AtomicUsize,
+}
+
+impl Default for Scraper {
+    fn default() -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(PAGES)),
+            books: Mutex::default(),
+            trouble: Trouble::default(),
+            length: AtomicUsize::new(0),
+        }
+    }
 }
 
 /// What the ledger says.
@@ -66,7 +96,8 @@ impl Scraper {
         catalog: &Catalog,
         ledger: &Ledger,
         facilitator: &Facilitator,
-    ) -> Result<String, JoinError> {
+    ) -> Result<HeldPage, Unwritten> {
+        let place = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Unwritten::Crowded)?;
         let snapshot = catalog.snapshot();
         let reports: Vec<_> = facilitator.reports().collect();
         let told = self.ask(ledger, snapshot.as_deref(), &reports).await;
@@ -74,7 +105,7 @@ impl Scraper {
         let capacity = self.length.load(Ordering::Relaxed) + 4_096;
         let page = tokio::task::spawn_blocking(move || sources.write(capacity)).await?;
         self.length.store(page.len(), Ordering::Relaxed);
-        Ok(page)
+        Ok(HeldPage::new(page, place))
     }
 
     async fn ask(&self, ledger: &Ledger, snapshot: Option<&Snapshot>, reports: &[Report]) -> Told {
