@@ -2,7 +2,7 @@
 
 use crate::{
     Drift, GasCeilings, SettlerState, Terms, Timing, Verified,
-    gas_money::watch_gas_money,
+    glance::{Glance, glance},
     keeper::keep,
     reconciler::Reconciler,
     remote::{self, Panel},
@@ -55,6 +55,8 @@ pub struct Report {
     pub settler: Option<Address>,
     /// What it has, in wei; none while that is not known.
     pub balance: Option<U256>,
+    /// Of the endpoint's newest block, in seconds since the Unix epoch; none while that is not known.
+    pub head: Option<i64>,
     /// Facilitators of others, by origin, and whether each answers as it should.
     pub facilitators: Vec<(String, bool)>,
     /// What the last comparison of ledger and chain came to.
@@ -69,6 +71,8 @@ struct Desk {
     wake: Arc<Notify>,
     state: watch::Receiver<SettlerState>,
     drift: Option<watch::Receiver<Option<Arc<Drift>>>>,
+    /// None where there is no endpoint.
+    glance: Option<watch::Receiver<Glance>>,
 }
 
 /// What payments are verified by.
@@ -82,8 +86,8 @@ struct View {
 
 /// Who settles.
 enum Way {
-    /// Transactions of this account, which has so much gas money.
-    Settler(Address, watch::Receiver<Option<U256>>),
+    /// Transactions of this account.
+    Settler(Address),
     /// Facilitators of others.
     Panel(Arc<Panel>),
 }
@@ -208,7 +212,7 @@ impl Facilitator {
     /// Who settles on each chain, as the ledger knows them.
     pub fn attendants(&self) -> impl Iterator<Item = Attendant> {
         self.desks.iter().map(|(chain, desk)| match &desk.way {
-            Way::Settler(account, _) => Attendant::Settler(Settler { chain: *chain, account: *account }),
+            Way::Settler(account) => Attendant::Settler(Settler { chain: *chain, account: *account }),
             Way::Panel(panel) => {
                 let urls = panel.clients().map(|client| client.url().to_string());
                 Attendant::Facilitators(*chain, urls.collect())
@@ -220,7 +224,7 @@ impl Facilitator {
     pub fn gave_back(&self, chain: ChainId) -> Reason {
         match self.desks.get(&chain).map(|desk| &desk.way) {
             Some(Way::Panel(_)) => Reason::FacilitatorRefused,
-            Some(Way::Settler(..)) | None => Reason::SimulationFailed,
+            Some(Way::Settler(_)) | None => Reason::SimulationFailed,
         }
     }
 
@@ -235,12 +239,10 @@ impl Facilitator {
             chain: *chain,
             state: desk.state(),
             settler: desk.settler(),
-            balance: match &desk.way {
-                Way::Settler(_, gas_money) => *gas_money.borrow(),
-                Way::Panel(_) => None,
-            },
+            balance: desk.glance.as_ref().and_then(|glance| glance.borrow().gas_money),
+            head: desk.glance.as_ref().and_then(|glance| glance.borrow().head),
             facilitators: match &desk.way {
-                Way::Settler(..) => Vec::new(),
+                Way::Settler(_) => Vec::new(),
                 Way::Panel(panel) => panel.reports().collect(),
             },
             drift: desk.drift.as_ref().and_then(|drift| drift.borrow().clone()),
@@ -269,7 +271,7 @@ impl Facilitator {
 impl Desk {
     fn settler(&self) -> Option<Address> {
         match self.way {
-            Way::Settler(account, _) => Some(account),
+            Way::Settler(account) => Some(account),
             Way::Panel(_) => None,
         }
     }
@@ -283,7 +285,7 @@ impl Desk {
             Way::Panel(panel) if state.blocks().is_none() && !panel.is_well() => {
                 SettlerState::FacilitatorDown
             }
-            Way::Panel(_) | Way::Settler(..) => state,
+            Way::Panel(_) | Way::Settler(_) => state,
         }
     }
 
@@ -315,10 +317,10 @@ fn settled_by_us(
         stopped: stopped.clone(),
     });
     let sight = Sight { ledger: ledger.clone(), chain: Arc::clone(&setup.chain), rpc: setup.rpc };
-    let gas_money = watch_gas_money(sight.rpc.clone(), account, stopped.clone());
+    let glance = Some(glance(sight.rpc.clone(), Some(account), stopped.clone()));
     let drift = reconcile_now_and_then(&sight, timing, stopped);
     let view = View::new(sight, setup.gas, setup.factories);
-    Desk { chain: setup.chain, view: Some(view), way: Way::Settler(account, gas_money), wake, state, drift }
+    Desk { chain: setup.chain, view: Some(view), way: Way::Settler(account), wake, state, drift, glance }
 }
 
 fn settled_by_others(
@@ -340,9 +342,10 @@ fn settled_by_others(
     });
     let sight = |rpc| Sight { ledger: ledger.clone(), chain: Arc::clone(&setup.chain), rpc };
     let sight = setup.rpc.map(sight);
+    let glance = sight.as_ref().map(|sight| glance(sight.rpc.clone(), None, stopped.clone()));
     let drift = sight.as_ref().and_then(|sight| reconcile_now_and_then(sight, timing, stopped));
     let view = sight.map(|sight| View::new(sight, setup.gas, setup.factories));
-    Desk { chain: setup.chain, view, way: Way::Panel(panel), wake, state, drift }
+    Desk { chain: setup.chain, view, way: Way::Panel(panel), wake, state, drift, glance }
 }
 
 fn reconcile_now_and_then(

@@ -9,7 +9,7 @@ mod block_before;
 mod counter;
 mod desk;
 mod first_block;
-mod gas_money;
+mod glance;
 mod keeper;
 mod lead;
 mod limits;

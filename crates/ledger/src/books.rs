@@ -105,6 +105,23 @@ impl Books {
         self.positions.get(position).and_then(|index| self.takings.get(*index)).copied().unwrap_or_default()
     }
 
+    /// What was earned on each chain in each asset, whoever sold it, also what nobody sells any more.
+    pub fn by_asset(&self) -> Result<BTreeMap<(ChainId, Address), Takings>, LedgerError> {
+        let mut sums: BTreeMap<(ChainId, Address), Takings> = BTreeMap::new();
+        for (position, index) in &self.positions {
+            let Some(more) = self.takings.get(*index) else { continue };
+            let sum = sums.entry((position.chain, position.asset)).or_default();
+            *sum = Takings {
+                day: plus(sum.day, more.day)?,
+                week: plus(sum.week, more.week)?,
+                lifetime: plus(sum.lifetime, more.lifetime)?,
+                reversed: plus(sum.reversed, more.reversed)?,
+                last: sum.last.max(more.last),
+            };
+        }
+        Ok(sums)
+    }
+
     /// What an account has paid for gas in the last 24 hours, in wei.
     pub fn spent(&self, chain: ChainId, settler: Address) -> U256 {
         let spent = self.spent.get(&(chain, settler));

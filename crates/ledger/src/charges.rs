@@ -4,7 +4,7 @@
 use crate::{
     Charged, Ledger, LedgerError, PaymentRecord, State, Timestamp,
     op::Op,
-    sets::owed,
+    sets::{lost, owed},
     txn::{Txn, account, amount, blob, chain, number},
 };
 use alloy_primitives::{Address, U256};
@@ -49,13 +49,13 @@ pub(crate) struct Spending {
     pub(crate) at: i64,
 }
 
-/// Delivered, and not on the chain.
+/// Delivered, and not on the chain: not yet, or never.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsettled {
     pub position: Position,
     pub payments: u64,
     pub amount: Amount,
-    /// When the first of them was taken.
+    /// When the first of them was taken; of losses it is not told.
     pub oldest: Timestamp,
 }
 
@@ -160,33 +160,42 @@ impl Ledger {
 
     /// What is delivered and not on the chain, by offer and asset.
     pub async fn exposure(&self) -> Result<Vec<Unsettled>, LedgerError> {
-        self.writer.write(Op::Read, exposure).await
+        self.writer.write(Op::Read, |txn| unsettled(txn, EXPOSED)).await
+    }
+
+    /// What was delivered and will never be paid, by offer and asset.
+    pub async fn losses(&self) -> Result<Vec<Unsettled>, LedgerError> {
+        self.writer.write(Op::Read, |txn| unsettled(txn, LOST)).await
     }
 }
 
-fn exposure(txn: &Txn<'_>) -> Result<Vec<Unsettled>, LedgerError> {
-    // In the order of the index that holds all of it, and no other payment: as many rows come back as
-    // there are prices.
-    let rows = txn.all(
-        concat!(
-            "SELECT offer_namespace, offer_name, chain, asset, amount, count(*), min(created_at) FROM payments \
-             INDEXED BY exposed_by_offer WHERE delivery <> 0 AND ",
-            owed!(),
-            " GROUP BY offer_namespace, offer_name, asset, chain, amount"
-        ),
-        [],
-        |row| {
-            let position = Position {
-                offer: OfferId { namespace: row.get(0)?, name: row.get(1)? },
-                chain: chain(row.get(2)?),
-                asset: account(blob(row, 3)?)?,
-            };
-            let (payments, oldest) = (number(row.get(5)?)?, Timestamp(row.get(6)?));
-            let each = amount(blob(row, 4)?)?.atomic();
-            let amount = each.checked_mul(U256::from(payments)).map(Amount::from_atomic).ok_or_else(too_much)?;
-            Ok(Unsettled { position, payments, amount, oldest })
-        },
-    )?;
+// Each in the order of the index that holds all of it, and no other payment: as many rows come back as
+// there are prices, of losses for each payer.
+const EXPOSED: &str = concat!(
+    "SELECT offer_namespace, offer_name, chain, asset, amount, count(*), min(created_at) FROM payments \
+     INDEXED BY exposed_by_offer WHERE delivery <> 0 AND ",
+    owed!(),
+    " GROUP BY offer_namespace, offer_name, asset, chain, amount"
+);
+const LOST: &str = concat!(
+    "SELECT offer_namespace, offer_name, chain, asset, amount, count(*), 0 FROM payments \
+     INDEXED BY lost_by_offer WHERE ",
+    lost!(),
+    " GROUP BY offer_namespace, offer_name, asset, chain, payer, amount"
+);
+
+fn unsettled(txn: &Txn<'_>, sql: &str) -> Result<Vec<Unsettled>, LedgerError> {
+    let rows = txn.all(sql, [], |row| {
+        let position = Position {
+            offer: OfferId { namespace: row.get(0)?, name: row.get(1)? },
+            chain: chain(row.get(2)?),
+            asset: account(blob(row, 3)?)?,
+        };
+        let (payments, oldest) = (number(row.get(5)?)?, Timestamp(row.get(6)?));
+        let each = amount(blob(row, 4)?)?.atomic();
+        let amount = each.checked_mul(U256::from(payments)).map(Amount::from_atomic).ok_or_else(too_much)?;
+        Ok(Unsettled { position, payments, amount, oldest })
+    })?;
     let mut lines: Vec<Unsettled> = Vec::new();
     for row in rows {
         match lines.last_mut().filter(|line| line.position == row.position) {

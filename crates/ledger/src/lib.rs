@@ -79,6 +79,11 @@ impl Ledger {
         record.held_until > self.clock.now()
     }
 
+    /// Whether the last commit of this process was durable; true before the first.
+    pub fn commits(&self) -> bool {
+        !self.writer.is_failing()
+    }
+
     /// Has `observer` told of every change of a payment's state that this process makes from now on,
     /// once it is durable and before its maker knows. It runs on the ledger's own thread: it must
     /// neither wait nor use the ledger.

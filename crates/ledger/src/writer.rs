@@ -10,7 +10,11 @@ use crate::{
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
     collections::{HashMap, HashSet},
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -53,6 +57,8 @@ const PEEK: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     queue: SyncSender<Message>,
+    /// Whether the last commit of something failed.
+    failing: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -62,6 +68,8 @@ impl Writer {
         owner: Owner,
     ) -> Result<(Self, JoinHandle<()>), LedgerError> {
         let (queue, inbox) = sync_channel(QUEUE);
+        let failing = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&failing);
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || {
@@ -73,12 +81,12 @@ impl Writer {
                     observers: Vec::new(),
                     data_version: 0,
                     payees: HashSet::new(),
-                    failing: false,
+                    failing: told,
                 }
                 .run(&inbox)
             })
             .map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        Ok((Self { queue }, thread))
+        Ok((Self { queue, failing }, thread))
     }
 
     /// Runs `work` in a transaction and returns what it returned once that is durable.
@@ -107,6 +115,10 @@ impl Writer {
         let (waker, woken) = oneshot::channel();
         self.send(Message::Watch { payment, waker }).await?;
         Ok(woken)
+    }
+
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// Fails when the ledger is at its limit already.
@@ -140,7 +152,7 @@ struct Loop {
     /// Payees that this process has written, or found written.
     payees: HashSet<PayeeKey>,
     /// Whether the last commit failed.
-    failing: bool,
+    failing: Arc<AtomicBool>,
 }
 
 impl Loop {
@@ -203,7 +215,7 @@ impl Loop {
     /// Says once that commits begin to fail, and once that they work again: with a full disk each
     /// request would say it.
     fn note(&mut self, result: &Result<News, LedgerError>) {
-        match (result, self.failing) {
+        match (result, self.failing.load(Ordering::Relaxed)) {
             (Err(error), false) => {
                 tracing::error!(%error, "the ledger cannot commit; no payment is taken until it can");
             }
@@ -211,7 +223,7 @@ impl Loop {
             (Err(error), true) => tracing::debug!(%error, "the ledger still cannot commit"),
             (Ok(_), false) => {}
         }
-        self.failing = result.is_err();
+        self.failing.store(result.is_err(), Ordering::Relaxed);
     }
 
     fn commit(&mut self, writes: Vec<(Op, Work, Abandon)>) {

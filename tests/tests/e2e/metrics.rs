@@ -27,8 +27,11 @@ fn offer(name: &str) -> [(&str, &str); 4] {
 /// What is sold at [`AT`].
 const PAID: &str = "services-paid";
 
+/// What is accepted in these tests, whoever sells.
+const USDC: [(&str, &str); 2] = [("chain", "eip155:84532"), ("asset_symbol", "USDC")];
+
 /// Series of an offer that exist from the moment that it is loaded.
-const AT_ZERO: [&str; 16] = [
+const AT_ZERO: [&str; 18] = [
     "charge_reversals_total",
     "charged_requests_total",
     "claimed_requests_total",
@@ -36,6 +39,8 @@ const AT_ZERO: [&str; 16] = [
     "ledger_reversed_amount",
     "ledger_reversed_requests",
     "ledger_settled_amount",
+    "lost_amount",
+    "lost_payments",
     "payment_failed_total",
     "payment_required_total",
     "payment_verified_total",
@@ -93,7 +98,7 @@ async fn every_series_of_an_offer_is_at_zero_from_its_load_and_no_success_is_tol
     }
     assert_ledger(&scrape, PAID, 0, 0)?;
     assert_eq!(scrape.one("offers_served", &[])?, 1);
-    assert_eq!(scrape.one("ledger_up", &[])?, 1);
+    assert_eq!((scrape.one("ledger_up", &[])?, scrape.one("ledger_writable", &[])?), (1, 1));
     assert_eq!(scrape.one("chain_charged_requests_total", &[("asset_symbol", "USDC")])?, 0);
     shop.close().await
 }
@@ -334,6 +339,14 @@ async fn series_go_with_their_offer_chain_or_asset_and_the_others_stay_as_they_a
         before.one("last_payment_success_seconds", &offer(PAID))?
     );
 
+    // What it has earned is in its chain's totals.
+    for window in ["24h", "7d", "lifetime"] {
+        let labels = [&USDC[..], &[("window", window)]].concat();
+        assert_eq!(told.one("chain_ledger_charged_requests", &labels)?, 2);
+        assert_eq!(told.one("chain_ledger_settled_amount", &labels)?, 20_000);
+    }
+    assert_eq!(told.one("chain_ledger_reversed_requests", &USDC)?, 0);
+
     // Back again: a counter begins anew, and the ledger has forgotten nothing.
     shop.publish(&[kept, other])?;
     let told = scrape(&shop).await?;
@@ -417,7 +430,7 @@ async fn exposure_is_told_beside_its_bound_until_it_is_settled() -> Result<()> {
     let (shop, upstream) = (Shop::open(options).await?, Upstream::hello().await?);
     let exposure = Exposure { per_payer: Amount::from(20_000), per_offer: Amount::from(50_000) };
     let sold = Offer { charge: Charge::Optimistic(exposure), ..shop.offer(AT, &upstream) };
-    shop.publish(&[sold])?;
+    shop.publish(std::slice::from_ref(&sold))?;
     ensure!(customer(&shop).buy(AT).await?.status == StatusCode::OK);
     let told = scrape(&shop).await?;
     assert_eq!(told.one("unsettled_payments", &offer(PAID))?, 1);
@@ -426,10 +439,20 @@ async fn exposure_is_told_beside_its_bound_until_it_is_settled() -> Result<()> {
     let taken = shop.payments().await?[0].created_at.seconds();
     assert_eq!(told.one("oldest_unsettled_seconds", &offer(PAID))?, taken.cast_unsigned());
     assert_eq!(told.one("charged_requests_total", &offer(PAID))?, 0);
+    // Without its offer it is still to be settled.
+    shop.publish(&[])?;
+    let told = scrape(&shop).await?;
+    assert_eq!(told.families_with(&[("offer_name", PAID)]), Vec::<&str>::new());
+    assert_eq!(told.one("chain_unsettled_payments", &USDC)?, 1);
+    assert_eq!(told.one("chain_unsettled_amount", &USDC)?, 10_000);
+    assert_eq!(told.one("chain_oldest_unsettled_seconds", &USDC)?, taken.cast_unsigned());
+    shop.publish(&[sold])?;
     shop.until_payment(|payment| payment.state() == State::Submitted).await?;
     shop.chain.mine(1).await?;
     shop.until_payment(|payment| payment.state() == State::Included).await?;
     let told = scrape(&shop).await?;
+    assert_eq!(told.one("chain_unsettled_payments", &USDC)?, 0);
+    assert_eq!(told.all("chain_oldest_unsettled_seconds", &[]).count(), 0);
     assert_eq!(told.one("unsettled_payments", &offer(PAID))?, 0);
     assert_eq!(told.all("oldest_unsettled_seconds", &[]).count(), 0);
     assert_eq!(told.one("charged_requests_total", &offer(PAID))?, 1);
@@ -586,4 +609,17 @@ async fn what_a_facilitator_only_says_is_claimed_and_not_charged() -> Result<()>
     .await?;
     assert_ledger(&scrape(&remote.shop).await?, PAID, 1, 10_000)?;
     remote.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_the_chains_head_is_told() -> Result<()> {
+    let (shop, _upstream) = open().await?;
+    let head = shop.chain.rpc().latest_block().await?.seconds()?;
+    until("the head is told", async || {
+        let told = scrape(&shop).await?;
+        let chain = [("chain", "eip155:84532")];
+        Ok(told.all("chain_head_seconds", &chain).any(|(_, at)| at == head.to_string()).then_some(()))
+    })
+    .await?;
+    shop.close().await
 }

@@ -115,6 +115,21 @@ async fn without_the_reversed_the_lifetime_is_what_the_ledger_calls_earned() {
 }
 
 #[tokio::test]
+async fn what_is_earned_in_an_asset_is_added_up_over_offers() {
+    let (_hand, ledger) = by_hand(NOW);
+    paid(&ledger, 1, NOW).await;
+    let mut other = payment(2);
+    other.offer.name = "gone".to_owned();
+    let key = other.key;
+    let _held = owe(&ledger, other).await;
+    ledger.include(key, at(2, NOW), "seen").await.expect("stored");
+    let mut books = Books::default();
+    books.follow(&ledger).await.expect("read");
+    let sums = books.by_asset().expect("a sum");
+    assert_eq!(sums.get(&(CHAIN, ASSET)).map(|sum| (sum.day, sum.lifetime)), Some((of(2), of(2))));
+}
+
+#[tokio::test]
 async fn books_follow_what_other_processes_write() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("ledger.db");
@@ -171,6 +186,12 @@ async fn exposure_is_what_is_delivered_and_not_on_the_chain() {
     let amount = (2 * PRICE).into();
     let unsettled = Unsettled { position: hello(), payments: 2, amount, oldest: first.created_at };
     assert_eq!(ledger.exposure().await, Ok(vec![unsettled]));
+    assert_eq!(ledger.losses().await, Ok(vec![]));
+    ledger.fail(first.id, "it has expired").await.expect("stored");
+    let left = ledger.exposure().await.expect("read");
+    assert_eq!((left.len(), left[0].payments), (1, 1));
+    let lost = ledger.losses().await.expect("read");
+    assert_eq!((lost.len(), lost[0].payments, lost[0].amount), (1, 1, PRICE.into()));
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ async fn reserve_at_once(ledger: &Ledger, first: u64) -> Vec<Result<Reservation,
 async fn fill(path: &Path) -> u64 {
     let ledger = open(path, "gate");
     reserve(&ledger, payment(0)).await;
+    assert!(ledger.commits());
     let log = fs::metadata(path.with_extension("db-wal")).expect("a log").len();
     limit(Some(log + 100_000));
     let mut next = 1;
@@ -58,7 +59,9 @@ async fn fill(path: &Path) -> u64 {
     limit(Some(1));
     let last = ledger.reserve(payment(9_999), HOLD).await;
     assert!(matches!(last, Err(LedgerError::Unavailable(_))), "not a byte was left: {last:?}");
+    assert!(!ledger.commits());
     assert_eq!(id_of(&ledger, &payment(9_999)).await, None);
+    assert!(!ledger.commits(), "what is read says nothing of what is written");
 
     limit(None);
     for (number, told) in (next..).zip(&told) {
@@ -66,6 +69,7 @@ async fn fill(path: &Path) -> u64 {
             reserve(&ledger, payment(number)).await;
         }
     }
+    assert!(ledger.commits());
     next + AT_ONCE
 }
 

@@ -10,6 +10,8 @@ const OFFER_AND_WINDOW: &[&str] =
     &["offer_namespace", "offer_name", "chain", "asset_symbol", "window", "ledger"];
 const OFFER_AND_LEDGER: &[&str] = &["offer_namespace", "offer_name", "chain", "asset_symbol", "ledger"];
 const ASSET: &[&str] = &["chain", "asset_symbol"];
+const ASSET_AND_WINDOW: &[&str] = &["chain", "asset_symbol", "window", "ledger"];
+const ASSET_AND_LEDGER: &[&str] = &["chain", "asset_symbol", "ledger"];
 const CHAIN: &[&str] = &["chain"];
 
 families! { "obol_x402_verifier_":
@@ -45,6 +47,10 @@ families! { "obol_x402_verifier_":
         "The offer's bound on that amount, in atomic units; only where it charges optimistically.";
     OLDEST_UNSETTLED = Gauge "oldest_unsettled_seconds" OFFER,
         "When the oldest of those payments was taken, in seconds since the Unix epoch; absent when there is none.";
+    LOST = Gauge "lost_payments" OFFER,
+        "Payments that were delivered and will never be paid, by the ledger: for good.";
+    LOST_AMOUNT = Gauge "lost_amount" OFFER,
+        "Their amount in atomic units; with unsettled_amount it is what unsettled_amount_limit bounds.";
     LEDGER_CHARGED = Gauge "ledger_charged_requests" OFFER_AND_WINDOW,
         "Payments by their first inclusion within the window, by block time and by the ledger: exact, and the same at every replica.";
     LEDGER_SETTLED = Gauge "ledger_settled_amount" OFFER_AND_WINDOW,
@@ -57,6 +63,22 @@ families! { "obol_x402_verifier_":
         "Payments at their first inclusion, also of offers that are not served any more.";
     CHAIN_SETTLED = Counter "chain_settled_amount_total" ASSET,
         "Their amount in atomic units.";
+    CHAIN_UNSETTLED = Gauge "chain_unsettled_payments" ASSET,
+        "Payments that are delivered and not on the chain, by the ledger, also of offers that are not served any more.";
+    CHAIN_UNSETTLED_AMOUNT = Gauge "chain_unsettled_amount" ASSET,
+        "Their amount in atomic units.";
+    CHAIN_OLDEST = Gauge "chain_oldest_unsettled_seconds" ASSET,
+        "When the oldest of them was taken, in seconds since the Unix epoch; absent when there is none.";
+    CHAIN_LOST_AMOUNT = Gauge "chain_lost_amount" ASSET,
+        "Atomic units that were delivered on and will never be paid, also of offers that are not served any more.";
+    CHAIN_LEDGER_CHARGED = Gauge "chain_ledger_charged_requests" ASSET_AND_WINDOW,
+        "Payments by their first inclusion within the window, by the ledger, also of offers that are not served any more.";
+    CHAIN_LEDGER_SETTLED = Gauge "chain_ledger_settled_amount" ASSET_AND_WINDOW,
+        "Their amount in atomic units.";
+    CHAIN_LEDGER_REVERSED = Gauge "chain_ledger_reversed_requests" ASSET_AND_LEDGER,
+        "Of the payments of the lifetime those whose transfer is not on the chain now, also of such offers.";
+    HEAD = Gauge "chain_head_seconds" CHAIN,
+        "Time of the newest block that the chain's endpoint has, in seconds since the Unix epoch; absent while it has none.";
     DRIFT = Gauge "ledger_drift_payments" CHAIN,
         "Payments of which ledger and chain say different things, by the last reconciliation.";
     DRIFT_AMOUNT = Gauge "ledger_drift_amount" ASSET,
@@ -85,4 +107,6 @@ families! { "obol_x402_verifier_":
         "Faults of the last load: what is configured and not sold, or not as it is written now; the log and obol sell list say which.";
     LEDGER_UP = Gauge "ledger_up" &[],
         "Whether the ledger could be read for this scrape; when not, what is said by the ledger is what it last said.";
+    LEDGER_WRITABLE = Gauge "ledger_writable" &[],
+        "Whether the last commit was written; when not, no payment is taken.";
 }

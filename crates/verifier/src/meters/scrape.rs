@@ -6,14 +6,14 @@ use crate::{
     body::HeldPage,
     catalog::{Catalog, Snapshot},
 };
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use obol_core::ChainId;
 use obol_facilitator::{Facilitator, Report, SettlerState};
-use obol_ledger::{Books, Ledger, LedgerError, Position, Takings, Unsettled};
+use obol_ledger::{Books, Ledger, LedgerError, Position, Takings, Timestamp, Unsettled};
 use obol_serve::Trouble;
 use obol_telemetry::{Family, Labels, Page, Value};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Display,
     sync::{
         Arc,
@@ -66,9 +66,19 @@ impl Default for Scraper {
 #[derive(Default)]
 struct Told {
     /// Delivered and not settled; none when it could not be read for this scrape.
-    exposure: Option<HashMap<Position, Unsettled>>,
+    exposure: Option<Exposed>,
+    /// Whether it takes what is written.
+    writable: bool,
     /// None before all of the journal was read once: a sum of a part of it would be too small.
     books: Option<Said>,
+}
+
+/// What is delivered and not paid.
+struct Exposed {
+    /// Not yet.
+    open: HashMap<Position, Unsettled>,
+    /// Never.
+    lost: HashMap<Position, Unsettled>,
 }
 
 /// What its journal comes to.
@@ -77,6 +87,8 @@ struct Said {
     id: Labels,
     /// Of each of the snapshot's series, in their order.
     takings: Vec<Takings>,
+    /// Of each asset, whoever sold it.
+    by_asset: BTreeMap<(ChainId, Address), Takings>,
     /// Of each chain's settler, in a day and in wei.
     spent: HashMap<ChainId, U256>,
 }
@@ -112,13 +124,13 @@ impl Scraper {
         let until = tokio::time::Instant::now() + PATIENCE;
         let Ok(mut books) = tokio::time::timeout_at(until, self.books.lock()).await else {
             self.fails(&"another scrape is still reading it");
-            return Told::default();
+            return Told { writable: ledger.commits(), ..Told::default() };
         };
         let (books, id) = &mut *books;
         let exposure = match tokio::time::timeout_at(until, read(ledger, books, id)).await {
-            Ok(Ok(lines)) => {
+            Ok(Ok(exposed)) => {
                 self.trouble.works(|| tracing::info!("scrapes read the ledger again"));
-                Some(lines.into_iter().map(|line| (line.position.clone(), line)).collect())
+                Some(exposed)
             }
             Ok(Err(error)) => {
                 self.fails(&error);
@@ -130,16 +142,17 @@ impl Scraper {
             }
         };
         let whole = id.as_deref().filter(|_| books.are_whole());
-        let books = whole.map(|id| {
+        let books = whole.zip(books.by_asset().ok()).map(|(id, by_asset)| {
             let series = snapshot.map(Snapshot::series).unwrap_or_default();
             let settlers = reports.iter().filter_map(|report| Some((report.chain, report.settler?)));
             Said {
                 id: Labels::new([("ledger", id)]),
+                by_asset,
                 takings: series.iter().map(|series| books.takings(&series.position)).collect(),
                 spent: settlers.map(|(chain, settler)| (chain, books.spent(chain, settler))).collect(),
             }
         });
-        Told { exposure, books }
+        Told { exposure, writable: ledger.commits(), books }
     }
 
     fn fails(&self, why: &dyn Display) {
@@ -149,16 +162,14 @@ impl Scraper {
     }
 }
 
-async fn read(
-    ledger: &Ledger,
-    books: &mut Books,
-    id: &mut Option<String>,
-) -> Result<Vec<Unsettled>, LedgerError> {
+async fn read(ledger: &Ledger, books: &mut Books, id: &mut Option<String>) -> Result<Exposed, LedgerError> {
     if id.is_none() {
         *id = Some(ledger.id().await?);
     }
     books.follow(ledger).await?;
-    ledger.exposure().await
+    let by_position =
+        |lines: Vec<Unsettled>| lines.into_iter().map(|line| (line.position.clone(), line)).collect();
+    Ok(Exposed { open: by_position(ledger.exposure().await?), lost: by_position(ledger.losses().await?) })
 }
 
 impl Sources {
@@ -205,8 +216,8 @@ impl Sources {
         self.told.books.iter().flat_map(|said| self.series().iter().zip(&said.takings))
     }
 
-    fn exposure(&self, page: &mut Page, exposure: &HashMap<Position, Unsettled>) {
-        let of = |series: &Series| exposure.get(&series.position);
+    fn exposure(&self, page: &mut Page, exposed: &Exposed) {
+        let of = |series: &Series| exposed.open.get(&series.position);
         self.each(page, &f::UNSETTLED, |series| of(series).map_or(0, |line| line.payments));
         self.each(page, &f::UNSETTLED_AMOUNT, |series| {
             of(series).map_or(U256::ZERO, |line| line.amount.atomic())
@@ -217,6 +228,51 @@ impl Sources {
                 oldest.add(&series.labels, line.oldest.seconds().to_string());
             }
         }
+        let of = |series: &Series| exposed.lost.get(&series.position);
+        self.each(page, &f::LOST, |series| of(series).map_or(0, |line| line.payments));
+        self.each(page, &f::LOST_AMOUNT, |series| of(series).map_or(U256::ZERO, |line| line.amount.atomic()));
+        self.exposure_by_asset(page, exposed);
+    }
+
+    /// Whoever sold it: what an offer that is gone has outstanding is still to be settled.
+    fn exposure_by_asset(&self, page: &mut Page, exposed: &Exposed) {
+        let open = by_asset(&exposed.open);
+        let mut payments = page.family(&f::CHAIN_UNSETTLED);
+        for (labels, place) in self.assets_and(open.keys()) {
+            payments.add(&labels, open.get(&place).map_or(0, |sum| sum.payments));
+        }
+        let mut amounts = page.family(&f::CHAIN_UNSETTLED_AMOUNT);
+        for (labels, place) in self.assets_and(open.keys()) {
+            amounts.add(&labels, open.get(&place).map_or(U256::ZERO, |sum| sum.amount));
+        }
+        let mut oldest = page.family(&f::CHAIN_OLDEST);
+        for (labels, place) in self.assets_and(open.keys()) {
+            if let Some(sum) = open.get(&place) {
+                oldest.add(&labels, sum.oldest.seconds().to_string());
+            }
+        }
+        let lost = by_asset(&exposed.lost);
+        let mut amounts = page.family(&f::CHAIN_LOST_AMOUNT);
+        for (labels, place) in self.assets_and(lost.keys()) {
+            amounts.add(&labels, lost.get(&place).map_or(U256::ZERO, |sum| sum.amount));
+        }
+    }
+
+    /// Every asset that is known, and these, with what they are called.
+    fn assets_and<'a>(
+        &'a self,
+        more: impl Iterator<Item = &'a (ChainId, Address)>,
+    ) -> impl Iterator<Item = (Labels, (ChainId, Address))> {
+        let known = self.meters.assets.keys().filter(|(_, address)| !address.is_zero());
+        let all: BTreeSet<_> = known.chain(more).copied().collect();
+        all.into_iter().map(|(id, address)| (asset(id, &self.symbol(id, address)), (id, address)))
+    }
+
+    /// What an asset is called. Two that nobody knows are still two.
+    fn symbol(&self, id: ChainId, address: Address) -> String {
+        let registry = &self.meters.registry;
+        let known = registry.asset_at(id, address);
+        known.map_or_else(|_| format!("{UNKNOWN}@{address}"), |known| registry.label(known))
     }
 
     fn ledger(&self, page: &mut Page) {
@@ -233,7 +289,7 @@ impl Sources {
         for (series, limit) in self.snapshot.iter().flat_map(|snapshot| snapshot.limits()) {
             limits.add(&series.labels, limit.atomic());
         }
-        let Some(Said { id: ledger, .. }) = &self.told.books else { return };
+        let Some(Said { id: ledger, by_asset, .. }) = &self.told.books else { return };
         let windows = ["24h", "7d", "lifetime"].map(|window| ledger.with([("window", window)]));
         let sums = |takings: &Takings| [takings.day, takings.week, takings.lifetime];
         let mut charged = page.family(&f::LEDGER_CHARGED);
@@ -256,6 +312,26 @@ impl Sources {
         for (series, takings) in self.takings() {
             reversed.add_with(&series.labels, ledger, takings.reversed.amount.atomic());
         }
+        let lines: Vec<_> = self
+            .assets_and(by_asset.keys())
+            .map(|(labels, place)| (labels, by_asset.get(&place).copied().unwrap_or_default()))
+            .collect();
+        let mut charged = page.family(&f::CHAIN_LEDGER_CHARGED);
+        for (labels, takings) in &lines {
+            for (window, sum) in windows.iter().zip(sums(takings)) {
+                charged.add_with(labels, window, sum.payments);
+            }
+        }
+        let mut settled = page.family(&f::CHAIN_LEDGER_SETTLED);
+        for (labels, takings) in &lines {
+            for (window, sum) in windows.iter().zip(sums(takings)) {
+                settled.add_with(labels, window, sum.amount.atomic());
+            }
+        }
+        let mut reversed = page.family(&f::CHAIN_LEDGER_REVERSED);
+        for (labels, takings) in &lines {
+            reversed.add_with(labels, ledger, takings.reversed.payments);
+        }
     }
 
     fn chains(&self, page: &mut Page) {
@@ -263,6 +339,12 @@ impl Sources {
         self.meters.assets().for_each(|meters| charged.add(&meters.labels, meters.charged.get()));
         let mut settled = page.family(&f::CHAIN_SETTLED);
         self.meters.assets().for_each(|meters| settled.add(&meters.labels, meters.settled.get()));
+        let mut heads = page.family(&f::HEAD);
+        for report in &self.reports {
+            if let Some(head) = report.head {
+                heads.add(&chain(report.chain), head.to_string());
+            }
+        }
         self.drift(page);
         let mut verify = page.family(&f::VERIFY_DURATION);
         self.meters.chains.iter().for_each(|(id, meters)| verify.histogram(&chain(*id), &meters.verify));
@@ -292,13 +374,7 @@ impl Sources {
         let mut amounts = page.family(&f::DRIFT_AMOUNT);
         for (id, drift) in compared() {
             for (address, amount) in &drift.amounts {
-                let known = self.meters.registry.asset_at(id, *address);
-                // Two that nobody knows are still two.
-                let symbol = known.map_or_else(
-                    |_| format!("{UNKNOWN}@{address}"),
-                    |known| self.meters.registry.label(known),
-                );
-                amounts.add(&asset(id, &symbol), amount.to_string());
+                amounts.add(&asset(id, &self.symbol(id, *address)), amount.to_string());
             }
         }
         let mut at = page.family(&f::RECONCILED);
@@ -341,7 +417,30 @@ impl Sources {
         let faults = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.faults());
         page.family(&f::OFFER_FAULTS).alone(faults as u64);
         page.family(&f::LEDGER_UP).alone(u64::from(self.told.exposure.is_some()));
+        page.family(&f::LEDGER_WRITABLE).alone(u64::from(self.told.writable));
     }
+}
+
+/// Of one asset, whoever sold it.
+struct Outstanding {
+    payments: u64,
+    amount: U256,
+    oldest: Timestamp,
+}
+
+fn by_asset(lines: &HashMap<Position, Unsettled>) -> BTreeMap<(ChainId, Address), Outstanding> {
+    let mut sums: BTreeMap<(ChainId, Address), Outstanding> = BTreeMap::new();
+    for (position, line) in lines {
+        let sum = sums.entry((position.chain, position.asset)).or_insert(Outstanding {
+            payments: 0,
+            amount: U256::ZERO,
+            oldest: line.oldest,
+        });
+        sum.payments += line.payments;
+        sum.amount = sum.amount.saturating_add(line.amount.atomic());
+        sum.oldest = sum.oldest.min(line.oldest);
+    }
+    sums
 }
 
 fn chain(id: ChainId) -> Labels {
