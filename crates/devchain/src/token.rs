@@ -55,8 +55,9 @@ const IMPLEMENTATION_SLOT: B256 = b256!("7050c9e0f4ca769c69bd3a8ef740bc37934f8e2
 /// More than any call of the set-up burns; stated so that anvil estimates nothing.
 const GAS: u64 = 500_000;
 
-/// Wei per gas, all of it tip: whoever pays less comes later in the block.
-const FEE: u64 = 100_000_000_000;
+/// Wei per gas, all of it tip: whoever pays less comes later in the block. Half of what a settler may pay:
+/// the node suggests it to others afterwards.
+const FEE: u64 = 50_000_000_000;
 
 /// Places the contracts and fills one block with what Circle's deployment does, then two empty
 /// ones, so that `finalized` already sees the token. Mining must be off or by interval.
