@@ -7,9 +7,10 @@ use crate::{
     Delivery, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp, UNKNOWN_BLOCK,
     evidence::after_refusal,
     op::Op,
+    row::{blob, chain_code, select_payments},
     sets::{claimed, due, sent},
     state::{Claim, Decline, Doubt, Redue, Submit, Take},
-    txn::{Txn, blob, chain_code, select_payments},
+    txn::Txn,
 };
 use alloy_primitives::{B256, Bytes};
 use obol_core::ChainId;

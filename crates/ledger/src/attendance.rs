@@ -3,8 +3,9 @@
 use crate::{
     Ledger, LedgerError, Settler,
     op::Op,
+    row::{account, chain, number},
     sets::{due, owed},
-    txn::{Txn, account, chain, number},
+    txn::Txn,
 };
 use alloy_primitives::Address;
 use obol_core::ChainId;

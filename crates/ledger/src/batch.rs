@@ -3,9 +3,10 @@
 use crate::{
     BatchId, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     op::Op,
+    row::{account, amount, amount_code, blob, chain_code, number, number_code, select_payments, word},
     sets::{due, moving, sent, submitting},
     state::{Redue, Submit, Take},
-    txn::{Txn, account, amount, amount_code, blob, chain_code, number, number_code, select_payments, word},
+    txn::Txn,
 };
 use alloy_primitives::{Address, B256, Bytes};
 use obol_core::{Amount, ChainId, Deployment, SettlementCall};

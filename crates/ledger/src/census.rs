@@ -4,9 +4,10 @@ use crate::{
     Delivery, Ledger, LedgerError, Timestamp,
     clock::millis,
     op::Op,
+    row::select_payments,
     sets::{entitled, reserved},
     state::Release,
-    txn::{Txn, select_payments},
+    txn::Txn,
 };
 use rusqlite::params;
 use std::{collections::HashMap, time::Duration};

@@ -4,8 +4,9 @@
 use crate::{
     Charged, Ledger, LedgerError, PaymentRecord, State, Timestamp,
     op::Op,
+    row::{account, amount, blob, chain, number},
     sets::{lost, owed},
-    txn::{Txn, account, amount, blob, chain, number},
+    txn::Txn,
 };
 use alloy_primitives::{Address, U256};
 use obol_core::{Amount, ChainId, OfferId};
@@ -55,7 +56,7 @@ pub struct Unsettled {
     pub position: Position,
     pub payments: u64,
     pub amount: Amount,
-    /// When the first of them was taken; of losses it is not told.
+    /// When the first of them was taken.
     pub oldest: Timestamp,
 }
 
@@ -169,8 +170,9 @@ impl Ledger {
     }
 }
 
-// Each in the order of the index that holds all of it, and no other payment: as many rows come back as
-// there are prices, of losses for each payer.
+// Each in the order of an index that holds no other payment: as many rows come back as there are prices,
+// and of losses for each payer. What is open is read at each scrape while much may be: its index holds
+// all that is asked.
 const EXPOSED: &str = concat!(
     "SELECT offer_namespace, offer_name, chain, asset, amount, count(*), min(created_at) FROM payments \
      INDEXED BY exposed_by_offer WHERE delivery <> 0 AND ",
@@ -178,7 +180,7 @@ const EXPOSED: &str = concat!(
     " GROUP BY offer_namespace, offer_name, asset, chain, amount"
 );
 const LOST: &str = concat!(
-    "SELECT offer_namespace, offer_name, chain, asset, amount, count(*), 0 FROM payments \
+    "SELECT offer_namespace, offer_name, chain, asset, amount, count(*), min(created_at) FROM payments \
      INDEXED BY lost_by_offer WHERE ",
     lost!(),
     " GROUP BY offer_namespace, offer_name, asset, chain, payer, amount"

@@ -7,9 +7,10 @@ use crate::{
     charges::note_spending,
     op::Op,
     reserve::unhold,
+    row::{blob, chain, chain_code, number_code, select_payments, word},
     sets::{due, entitled, included, moving, reserved},
     state::{Fail, Finalize, Forgo, Include, Orphan, OrphanOwed, OrphanUnsent, OrphanWaived, Redue, Release},
-    txn::{Txn, blob, chain, chain_code, number_code, select_payments, word},
+    txn::Txn,
 };
 use alloy_primitives::{B256, U256};
 use obol_core::{ChainId, PaymentKey};
@@ -239,7 +240,7 @@ impl Ledger {
         self.writer
             .write(Op::Read, move |txn| {
                 txn.one("SELECT block FROM scans WHERE chain = ?1", [chain_code(chain)], |row| {
-                    crate::txn::number(row.get(0)?)
+                    crate::row::number(row.get(0)?)
                 })
             })
             .await

@@ -3,9 +3,10 @@
 use crate::{
     Delivery, Held, Ledger, LedgerError, PaymentRecord, State, Timestamp, held,
     op::Op,
+    row::{amount, blob, chain_code},
     sets::{included, lost, open, owed},
     state::{Owe, Waive},
-    txn::{Txn, amount, blob, chain_code},
+    txn::Txn,
 };
 use obol_core::{Amount, Exposure};
 use rusqlite::{ToSql, params};

@@ -21,6 +21,7 @@ mod query;
 mod recall;
 mod record;
 mod reserve;
+mod row;
 mod schema;
 mod sets;
 mod state;

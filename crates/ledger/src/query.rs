@@ -4,8 +4,9 @@ use crate::{
     Delivery, Event, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     evidence::chains,
     op::Op,
+    row::{account, amount, blob, chain, chain_code, select_payments, state},
     sets::{claimed, owed, paid},
-    txn::{Txn, account, amount, blob, chain, chain_code, select_payments, state},
+    txn::Txn,
 };
 use alloy_primitives::{Address, B256};
 use obol_core::{Amount, ChainId, OfferId, PaymentKey};
@@ -150,7 +151,7 @@ impl Ledger {
                         Ok(Payee {
                             asset: account(blob(row, 0)?)?,
                             payee: account(blob(row, 1)?)?,
-                            since: crate::txn::number(row.get(2)?)?,
+                            since: crate::row::number(row.get(2)?)?,
                         })
                     },
                 )
@@ -221,7 +222,7 @@ impl Ledger {
                 )?
                 .flatten()
                 .as_deref()
-                .map(crate::txn::word)
+                .map(crate::row::word)
                 .transpose()
             })
             .await

@@ -1,6 +1,6 @@
 //! What the ledger stores and tells.
 
-use crate::{Delivery, State, Timestamp};
+use crate::{Delivery, Position, State, Timestamp};
 use alloy_primitives::{Address, B256, Bytes};
 use obol_core::{Amount, OfferId, PaymentKey, SettlementCall};
 
@@ -102,6 +102,11 @@ pub struct PaymentRecord {
 }
 
 impl PaymentRecord {
+    /// What its money is counted by.
+    pub fn position(&self) -> Position {
+        Position { offer: self.offer.clone(), chain: self.key.chain, asset: self.key.asset }
+    }
+
     /// The block at which an endpoint verified it: its transfer is in no earlier one.
     pub const fn verified_at(&self) -> Option<u64> {
         match self.verified_block {

@@ -6,9 +6,10 @@ use crate::{
     asking::has_question,
     held,
     op::Op,
+    row::{amount, blob, chain_code, number_code, select_payments},
     sets::{entitled, failed, included, open},
     state::{Release, Retry},
-    txn::{First, Txn, amount, blob, chain_code, number_code, select_payments},
+    txn::{First, Txn},
 };
 use alloy_primitives::{B256, Bytes};
 use obol_core::{Amount, PaymentKey, Reason, Refusal};

@@ -1,11 +1,16 @@
 //! Reading and changing payments inside one transaction. The only place that writes a state.
 
 use crate::{
-    BatchId, Delivery, Event, Inclusion, LedgerError, NewPayment, Origin, PaymentId, PaymentRecord, Position,
-    State, Timestamp, Transition, charges::charged, state::Arrow,
+    Delivery, Event, LedgerError, NewPayment, PaymentId, PaymentRecord, Position, State, Timestamp,
+    Transition,
+    charges::charged,
+    row::{
+        amount_code, chain_code, delivery, method_code, number_code, read_payment, select_payments, state,
+    },
+    state::Arrow,
 };
-use alloy_primitives::{Address, B256, U256};
-use obol_core::{Amount, ChainId, OfferId, PaymentKey, TransferMethod};
+use alloy_primitives::Address;
+use obol_core::{ChainId, PaymentKey};
 use rusqlite::{OptionalExtension, Params, Row, Transaction, params};
 use std::{
     cell::{Cell, RefCell},
@@ -22,38 +27,39 @@ pub(crate) struct Owner {
 /// Chain, asset and account.
 pub(crate) type PayeeKey = (ChainId, Address, Address);
 
-/// What a transaction has changed, as far as the writer remembers it.
+/// What a transaction has changed, as far as others are to know once it is committed.
+#[derive(Default)]
 pub(crate) struct News {
     pub(crate) touched: Vec<PaymentId>,
+    /// Payees that it has added.
     pub(crate) payees: Vec<PayeeKey>,
     pub(crate) transitions: Vec<Transition>,
+}
+
+impl News {
+    /// How much there is: what comes later can be taken back.
+    const fn mark(&self) -> [usize; 3] {
+        let Self { touched, payees, transitions } = self;
+        [touched.len(), payees.len(), transitions.len()]
+    }
+
+    fn take_back(&mut self, mark: [usize; 3]) {
+        let Self { touched, payees, transitions } = self;
+        touched.truncate(mark[0]);
+        payees.truncate(mark[1]);
+        transitions.truncate(mark[2]);
+    }
 }
 
 pub(crate) struct Txn<'a> {
     tx: &'a Transaction<'a>,
     now: Timestamp,
     owner: &'a Owner,
-    touched: RefCell<Vec<PaymentId>>,
-    /// Payees that are noted, and those that this transaction has added.
+    /// Payees that were noted before.
     payees: &'a HashSet<PayeeKey>,
-    new_payees: RefCell<Vec<PayeeKey>>,
-    transitions: RefCell<Vec<Transition>>,
+    news: RefCell<News>,
     lost: Cell<bool>,
 }
-
-/// `SELECT` of a payment in the order in which [`read_payment`] reads it, up to this condition.
-macro_rules! select_payments {
-    ($($condition:tt)+) => {
-        concat!(
-            "SELECT id, chain, asset, method, payer, nonce, payee, amount, valid_before, offer_namespace, \
-             offer_name, state, revision, reservation, delivery, fingerprint, held_until, verified_block, \
-             batch, batch_cap, misses, retry_at, reason, tx, block, block_hash, block_time, log_index, created_at, \
-             changed_at, client, claim FROM payments WHERE ",
-            $($condition)+
-        )
-    };
-}
-pub(crate) use select_payments;
 
 impl<'a> Txn<'a> {
     pub(crate) fn new(
@@ -62,25 +68,11 @@ impl<'a> Txn<'a> {
         owner: &'a Owner,
         payees: &'a HashSet<PayeeKey>,
     ) -> Self {
-        Self {
-            tx,
-            now,
-            owner,
-            touched: RefCell::default(),
-            payees,
-            new_payees: RefCell::default(),
-            transitions: RefCell::default(),
-            lost: Cell::new(false),
-        }
+        Self { tx, now, owner, payees, news: RefCell::default(), lost: Cell::new(false) }
     }
 
-    /// What others are to know once it is committed.
     pub(crate) fn into_news(self) -> News {
-        News {
-            touched: self.touched.into_inner(),
-            payees: self.new_payees.into_inner(),
-            transitions: self.transitions.into_inner(),
-        }
+        self.news.into_inner()
     }
 
     /// Runs `work`, and undoes all that it did when it fails.
@@ -88,14 +80,11 @@ impl<'a> Txn<'a> {
         &self,
         work: impl FnOnce(&Self) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let (touched, payees) = (self.touched.borrow().len(), self.new_payees.borrow().len());
-        let transitions = self.transitions.borrow().len();
+        let mark = self.news.borrow().mark();
         self.execute("SAVEPOINT operation", [])?;
         let ran = work(self);
         if ran.is_err() {
-            self.touched.borrow_mut().truncate(touched);
-            self.new_payees.borrow_mut().truncate(payees);
-            self.transitions.borrow_mut().truncate(transitions);
+            self.news.borrow_mut().take_back(mark);
         }
         // SQLite ends the transaction itself on some errors: then there is nothing to undo.
         if !self.is_lost() {
@@ -225,7 +214,7 @@ impl<'a> Txn<'a> {
         self.note_question(id, new)?;
         self.note_payee((key.chain, key.asset, new.payee), new.verified_block)?;
         self.event(id, 1, None, state, Delivery::None, why)?;
-        self.transitions.borrow_mut().push(Transition {
+        self.news.borrow_mut().transitions.push(Transition {
             position: Position { offer: new.offer.clone(), chain: key.chain, asset: key.asset },
             amount: new.amount,
             from: None,
@@ -250,14 +239,14 @@ impl<'a> Txn<'a> {
     /// Where a search for transfers to the payee has to begin. An offer has few payees, and each
     /// is written once.
     fn note_payee(&self, payee: PayeeKey, verified_block: u64) -> Result<(), LedgerError> {
-        if self.payees.contains(&payee) || self.new_payees.borrow().contains(&payee) {
+        if self.payees.contains(&payee) || self.news.borrow().payees.contains(&payee) {
             return Ok(());
         }
         self.execute(
             "INSERT INTO payees (chain, asset, payee, since) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
             params![chain_code(payee.0), payee.1.as_slice(), payee.2.as_slice(), number_code(verified_block)],
         )?;
-        self.new_payees.borrow_mut().push(payee);
+        self.news.borrow_mut().payees.push(payee);
         Ok(())
     }
 
@@ -332,13 +321,13 @@ impl<'a> Txn<'a> {
         next.revision += 1;
         next.changed_at = self.now;
         self.event(next.id, next.revision, Some(from), next.state, next.delivery, why)?;
-        self.touched.borrow_mut().push(next.id);
+        self.news.borrow_mut().touched.push(next.id);
         if from == next.state {
             return Ok(());
         }
         let charge = charged(self, next, from)?;
-        self.transitions.borrow_mut().push(Transition {
-            position: Position { offer: next.offer.clone(), chain: next.key.chain, asset: next.key.asset },
+        self.news.borrow_mut().transitions.push(Transition {
+            position: next.position(),
             amount: next.amount,
             from: Some(from),
             to: next.state,
@@ -423,106 +412,4 @@ impl<'a> Txn<'a> {
 pub(crate) enum First {
     Reserved,
     Unused,
-}
-
-pub(crate) fn chain_code(chain: ChainId) -> i64 {
-    chain.reference().cast_signed()
-}
-
-pub(crate) fn chain(code: i64) -> ChainId {
-    ChainId::new(code.cast_unsigned())
-}
-
-pub(crate) fn number_code(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-pub(crate) fn number(code: i64) -> Result<u64, LedgerError> {
-    u64::try_from(code).map_err(|_| LedgerError::Corrupt(format!("a negative number: {code}")))
-}
-
-pub(crate) fn amount_code(amount: Amount) -> [u8; 32] {
-    amount.atomic().to_be_bytes()
-}
-
-pub(crate) fn amount(bytes: &[u8]) -> Result<Amount, LedgerError> {
-    word(bytes).map(|word| Amount::from_atomic(U256::from_be_bytes(word.0)))
-}
-
-pub(crate) fn word(bytes: &[u8]) -> Result<B256, LedgerError> {
-    B256::try_from(bytes).map_err(|_| LedgerError::Corrupt(format!("{} bytes, not 32", bytes.len())))
-}
-
-pub(crate) fn account(bytes: &[u8]) -> Result<Address, LedgerError> {
-    Address::try_from(bytes).map_err(|_| LedgerError::Corrupt(format!("{} bytes, not 20", bytes.len())))
-}
-
-const fn method_code(method: TransferMethod) -> i64 {
-    match method {
-        TransferMethod::Eip3009 => 0,
-        TransferMethod::Permit2 => 1,
-    }
-}
-
-fn method(code: i64) -> Result<TransferMethod, LedgerError> {
-    match code {
-        0 => Ok(TransferMethod::Eip3009),
-        1 => Ok(TransferMethod::Permit2),
-        code => Err(LedgerError::Corrupt(format!("transfer method {code}"))),
-    }
-}
-
-pub(crate) fn state(code: i64) -> Result<State, LedgerError> {
-    State::from_code(code).ok_or_else(|| LedgerError::Corrupt(format!("payment state {code}")))
-}
-
-fn delivery(code: i64) -> Result<Delivery, LedgerError> {
-    Delivery::from_code(code).ok_or_else(|| LedgerError::Corrupt(format!("delivery {code}")))
-}
-
-pub(crate) fn blob<'r>(row: &'r Row<'_>, index: usize) -> Result<&'r [u8], LedgerError> {
-    row.get_ref(index)?.as_blob().map_err(|error| LedgerError::Corrupt(error.to_string()))
-}
-
-pub(crate) fn read_payment(row: &Row<'_>) -> Result<PaymentRecord, LedgerError> {
-    let inclusion = match row.get::<_, Option<i64>>(24)? {
-        None => None,
-        Some(block) => Some(Inclusion {
-            tx: word(blob(row, 23)?)?,
-            block: number(block)?,
-            block_hash: word(blob(row, 25)?)?,
-            block_time: row.get(26)?,
-            log_index: number(row.get(27)?)?,
-        }),
-    };
-    Ok(PaymentRecord {
-        id: PaymentId(row.get(0)?),
-        key: PaymentKey {
-            chain: chain(row.get(1)?),
-            asset: account(blob(row, 2)?)?,
-            method: method(row.get(3)?)?,
-            payer: account(blob(row, 4)?)?,
-            nonce: word(blob(row, 5)?)?,
-        },
-        payee: account(blob(row, 6)?)?,
-        amount: amount(blob(row, 7)?)?,
-        valid_before: row.get(8)?,
-        offer: OfferId { namespace: row.get(9)?, name: row.get(10)? },
-        state: state(row.get(11)?)?,
-        revision: row.get(12)?,
-        reservation: row.get(13)?,
-        delivery: delivery(row.get(14)?)?,
-        origin: Origin { fingerprint: word(blob(row, 15)?)?, client: word(blob(row, 30)?)? },
-        held_until: Timestamp(row.get(16)?),
-        verified_block: number(row.get(17)?)?,
-        batch: row.get::<_, Option<i64>>(18)?.map(BatchId),
-        batch_cap: row.get(19)?,
-        misses: row.get(20)?,
-        retry_at: Timestamp(row.get(21)?),
-        reason: row.get(22)?,
-        inclusion,
-        claim: row.get::<_, Option<Vec<u8>>>(31)?.as_deref().map(word).transpose()?,
-        created_at: Timestamp(row.get(28)?),
-        changed_at: Timestamp(row.get(29)?),
-    })
 }

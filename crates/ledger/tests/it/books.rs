@@ -191,7 +191,8 @@ async fn exposure_is_what_is_delivered_and_not_on_the_chain() {
     let left = ledger.exposure().await.expect("read");
     assert_eq!((left.len(), left[0].payments), (1, 1));
     let lost = ledger.losses().await.expect("read");
-    assert_eq!((lost.len(), lost[0].payments, lost[0].amount), (1, 1, PRICE.into()));
+    let wanted = Unsettled { position: hello(), payments: 1, amount: PRICE.into(), oldest: first.created_at };
+    assert_eq!(lost, [wanted]);
 }
 
 #[tokio::test]
