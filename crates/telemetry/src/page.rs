@@ -44,7 +44,7 @@ impl Samples<'_> {
         self.sample("", "", "", value);
     }
 
-    /// A sample with a further label of a value that needs no escape.
+    /// A sample with further labels behind those of its series.
     pub fn add_with(&mut self, labels: &Labels, more: &Labels, value: impl Into<Value>) {
         self.sample("", labels.as_str(), more.as_str(), value);
     }

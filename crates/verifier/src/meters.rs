@@ -3,6 +3,7 @@
 
 mod families;
 mod scrape;
+mod told;
 
 use crate::catalog::Catalog;
 use alloy_primitives::Address;

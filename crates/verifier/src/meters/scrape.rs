@@ -1,7 +1,11 @@
-//! What a scrape is answered with. It waits for the ledger, for a while, and for nothing else, and
-//! no request waits for it: it reads what is served from a snapshot, and writes on a thread of its own.
+//! What a scrape is answered with. It reads what is served from a snapshot, waits for the ledger for a
+//! while and for nothing else, and writes on a thread of its own. A request waits for it no longer than
+//! one of the ledger's reads takes.
 
-use super::{Meters, Series, UNKNOWN, families as f};
+use super::{
+    Meters, Series, UNKNOWN, families as f,
+    told::{Exposed, Reader, Said, Told, by_asset},
+};
 use crate::{
     body::HeldPage,
     catalog::{Catalog, Snapshot},
@@ -9,25 +13,16 @@ use crate::{
 use alloy_primitives::{Address, U256};
 use obol_core::ChainId;
 use obol_facilitator::{Facilitator, Report, SettlerState};
-use obol_ledger::{Books, Ledger, LedgerError, Position, Takings, Timestamp, Unsettled};
-use obol_serve::Trouble;
+use obol_ledger::{Ledger, Takings};
 use obol_telemetry::{Family, Labels, Page, Value};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    fmt::Display,
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
-use tokio::{
-    sync::{Mutex, Semaphore},
-    task::JoinError,
-};
-
-/// How long a scrape waits for the ledger: less than Prometheus waits for the scrape.
-const PATIENCE: Duration = Duration::from_secs(3);
+use tokio::{sync::Semaphore, task::JoinError};
 
 /// Pages that are in memory at once: who reads slowly must not fill it.
 const PAGES: usize = 4;
@@ -41,56 +36,19 @@ pub(crate) enum Unwritten {
     Failed(#[from] JoinError),
 }
 
-/// Reads what the ledger has to say, and remembers what it has read.
+/// Answers scrapes.
 #[derive(Debug)]
 pub(crate) struct Scraper {
     room: Arc<Semaphore>,
-    books: Mutex<(Books, Option<String>)>,
-    trouble: Trouble,
+    reader: Reader,
     /// How long the last page was, and the next one will be.
     length: AtomicUsize,
 }
 
 impl Default for Scraper {
     fn default() -> Self {
-        Self {
-            room: Arc::new(Semaphore::new(PAGES)),
-            books: Mutex::default(),
-            trouble: Trouble::default(),
-            length: AtomicUsize::new(0),
-        }
+        Self { room: Arc::new(Semaphore::new(PAGES)), reader: Reader::default(), length: AtomicUsize::new(0) }
     }
-}
-
-/// What the ledger says.
-#[derive(Default)]
-struct Told {
-    /// Delivered and not settled; none when it could not be read for this scrape.
-    exposure: Option<Exposed>,
-    /// Whether it takes what is written.
-    writable: bool,
-    /// None before all of the journal was read once: a sum of a part of it would be too small.
-    books: Option<Said>,
-}
-
-/// What is delivered and not paid.
-struct Exposed {
-    /// Not yet.
-    open: HashMap<Position, Unsettled>,
-    /// Never.
-    lost: HashMap<Position, Unsettled>,
-}
-
-/// What its journal comes to.
-struct Said {
-    /// Which ledger.
-    id: Labels,
-    /// Of each of the snapshot's series, in their order.
-    takings: Vec<Takings>,
-    /// Of each asset, whoever sold it.
-    by_asset: BTreeMap<(ChainId, Address), Takings>,
-    /// Of each chain's settler, in a day and in wei.
-    spent: HashMap<ChainId, U256>,
 }
 
 /// What a page is written from.
@@ -112,64 +70,13 @@ impl Scraper {
         let place = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Unwritten::Crowded)?;
         let snapshot = catalog.snapshot();
         let reports: Vec<_> = facilitator.reports().collect();
-        let told = self.ask(ledger, snapshot.as_deref(), &reports).await;
+        let told = self.reader.ask(ledger, snapshot.as_deref(), &reports).await;
         let sources = Sources { meters: Arc::clone(meters), snapshot, told, reports };
         let capacity = self.length.load(Ordering::Relaxed) + 4_096;
         let page = tokio::task::spawn_blocking(move || sources.write(capacity)).await?;
         self.length.store(page.len(), Ordering::Relaxed);
         Ok(HeldPage::new(page, place))
     }
-
-    async fn ask(&self, ledger: &Ledger, snapshot: Option<&Snapshot>, reports: &[Report]) -> Told {
-        let until = tokio::time::Instant::now() + PATIENCE;
-        let Ok(mut books) = tokio::time::timeout_at(until, self.books.lock()).await else {
-            self.fails(&"another scrape is still reading it");
-            return Told { writable: ledger.commits(), ..Told::default() };
-        };
-        let (books, id) = &mut *books;
-        let exposure = match tokio::time::timeout_at(until, read(ledger, books, id)).await {
-            Ok(Ok(exposed)) => {
-                self.trouble.works(|| tracing::info!("scrapes read the ledger again"));
-                Some(exposed)
-            }
-            Ok(Err(error)) => {
-                self.fails(&error);
-                None
-            }
-            Err(_) => {
-                self.fails(&"it takes too long");
-                None
-            }
-        };
-        let whole = id.as_deref().filter(|_| books.are_whole());
-        let books = whole.zip(books.by_asset().ok()).map(|(id, by_asset)| {
-            let series = snapshot.map(Snapshot::series).unwrap_or_default();
-            let settlers = reports.iter().filter_map(|report| Some((report.chain, report.settler?)));
-            Said {
-                id: Labels::new([("ledger", id)]),
-                by_asset,
-                takings: series.iter().map(|series| books.takings(&series.position)).collect(),
-                spent: settlers.map(|(chain, settler)| (chain, books.spent(chain, settler))).collect(),
-            }
-        });
-        Told { exposure, writable: ledger.commits(), books }
-    }
-
-    fn fails(&self, why: &dyn Display) {
-        self.trouble.fails(|| {
-            tracing::warn!(%why, "a scrape does without the ledger; ledger_up is 0 until it can be read");
-        });
-    }
-}
-
-async fn read(ledger: &Ledger, books: &mut Books, id: &mut Option<String>) -> Result<Exposed, LedgerError> {
-    if id.is_none() {
-        *id = Some(ledger.id().await?);
-    }
-    books.follow(ledger).await?;
-    let by_position =
-        |lines: Vec<Unsettled>| lines.into_iter().map(|line| (line.position.clone(), line)).collect();
-    Ok(Exposed { open: by_position(ledger.exposure().await?), lost: by_position(ledger.losses().await?) })
 }
 
 impl Sources {
@@ -282,8 +189,8 @@ impl Sources {
                 last.add(&series.labels, at.to_string());
             }
         }
-        if let Some(exposure) = &self.told.exposure {
-            self.exposure(page, exposure);
+        if let Some(exposed) = &self.told.exposed {
+            self.exposure(page, exposed);
         }
         let mut limits = page.family(&f::UNSETTLED_LIMIT);
         for (series, limit) in self.snapshot.iter().flat_map(|snapshot| snapshot.limits()) {
@@ -416,31 +323,9 @@ impl Sources {
         page.family(&f::OFFERS_SERVED).alone(served as u64);
         let faults = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.faults());
         page.family(&f::OFFER_FAULTS).alone(faults as u64);
-        page.family(&f::LEDGER_UP).alone(u64::from(self.told.exposure.is_some()));
+        page.family(&f::LEDGER_UP).alone(u64::from(self.told.exposed.is_some()));
         page.family(&f::LEDGER_WRITABLE).alone(u64::from(self.told.writable));
     }
-}
-
-/// Of one asset, whoever sold it.
-struct Outstanding {
-    payments: u64,
-    amount: U256,
-    oldest: Timestamp,
-}
-
-fn by_asset(lines: &HashMap<Position, Unsettled>) -> BTreeMap<(ChainId, Address), Outstanding> {
-    let mut sums: BTreeMap<(ChainId, Address), Outstanding> = BTreeMap::new();
-    for (position, line) in lines {
-        let sum = sums.entry((position.chain, position.asset)).or_insert(Outstanding {
-            payments: 0,
-            amount: U256::ZERO,
-            oldest: line.oldest,
-        });
-        sum.payments += line.payments;
-        sum.amount = sum.amount.saturating_add(line.amount.atomic());
-        sum.oldest = sum.oldest.min(line.oldest);
-    }
-    sums
 }
 
 fn chain(id: ChainId) -> Labels {
