@@ -41,12 +41,14 @@ pub(crate) enum Bench {
     /// Of obol verifier: memory_idle, memory_10k_offers.
     #[value(alias = "memory_idle", alias = "memory_10k_offers")]
     Memory,
-    /// What observing costs: metered, scrape_10, scrape_1000, scrape_10000, scrape_10000_size, scraped_latency,
-    /// reload_10000.
+    /// What observing costs: counted, scraped_latency, reload_10000, and for 10, 1,000 and 10,000 offers scrape_10,
+    /// scrape_10_size and so on.
     #[value(
-        alias = "metered",
+        alias = "counted",
         alias = "scrape_10",
+        alias = "scrape_10_size",
         alias = "scrape_1000",
+        alias = "scrape_1000_size",
         alias = "scrape_10000",
         alias = "scrape_10000_size",
         alias = "scraped_latency",

@@ -34,7 +34,7 @@ pub(crate) enum Server {
         verify_only: bool,
         /// Counts nothing.
         #[arg(long)]
-        unmetered: bool,
+        uncounted: bool,
     },
     /// The facilitator for others, for anybody.
     Facilitator {
@@ -66,8 +66,8 @@ pub(crate) fn run(server: Server) -> Result<()> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         say(&listener.local_addr()?.to_string())?;
         match server {
-            Server::Gate { ledger, upstream, chain, verify_only, unmetered } => {
-                gate::start(listener, &ledger, &upstream, chain.as_deref(), verify_only, unmetered)?;
+            Server::Gate { ledger, upstream, chain, verify_only, uncounted } => {
+                gate::start(listener, &ledger, &upstream, chain.as_deref(), verify_only, uncounted)?;
             }
             Server::Facilitator { ledger, chain, settler } => {
                 facilitator::start(listener, &ledger, &chain, settler)?;

@@ -28,11 +28,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 const SCRAPED: Duration = Duration::from_secs(3);
 const SCRAPE_EVERY: Duration = Duration::from_millis(500);
 
-fn metered(folder: &Path) -> Result<Figure> {
-    let ledgers = [folder.join("metered.db"), folder.join("unmetered.db")];
+fn counted(folder: &Path) -> Result<Figure> {
+    let ledgers = [folder.join("counted.db"), folder.join("uncounted.db")];
     block_on(async {
         let on = Peer::start(["gate".as_ref(), "--ledger".as_ref(), ledgers[0].as_os_str()])?;
-        let off = ["gate".as_ref(), "--unmetered".as_ref(), "--ledger".as_ref(), ledgers[1].as_os_str()];
+        let off = ["gate".as_ref(), "--uncounted".as_ref(), "--ledger".as_ref(), ledgers[1].as_os_str()];
         let off = Peer::start(off)?;
         let request = || get(stage::OFFER_PATH, &[]);
         let mut on_load = Load::open(on.address(), CONNECTIONS, request(), "402").await?;
@@ -48,7 +48,7 @@ fn metered(folder: &Path) -> Result<Figure> {
         }
         let (ours, reference) = turns.medians();
         Ok(Figure {
-            bench: "metered",
+            bench: "counted",
             unit: "unpaid requests/s at c=64",
             ours,
             reference,
@@ -128,7 +128,7 @@ fn reload(verifier: &Verifier, offers: usize) -> Result<f64> {
 
 pub(super) fn run() -> Result<Vec<Figure>> {
     let folder = stage::folder()?;
-    let mut figures = vec![metered(folder.path())?];
+    let mut figures = vec![counted(folder.path())?];
     let chain = Peer::start(["chain"])?;
     let bound = |bench, unit, ours, bound| Figure {
         bench,

@@ -19,13 +19,13 @@ pub(super) fn start(
     upstream: &str,
     chain: Option<&str>,
     verify_only: bool,
-    unmetered: bool,
+    uncounted: bool,
 ) -> Result<()> {
     let registry = Arc::new(Registry::built_in());
     let ledger = Ledger::open(&Place::File(ledger), Clock::System, "bench")?;
     let settler = stage::key("settler", 0)?;
-    let catalog = Arc::new(match unmetered {
-        true => Catalog::unmetered(Arc::clone(&registry)),
+    let catalog = Arc::new(match uncounted {
+        true => Catalog::uncounted(Arc::clone(&registry)),
         false => Catalog::new(Arc::clone(&registry), [CHAIN]),
     });
     catalog.observe(&ledger)?;

@@ -127,32 +127,32 @@ pub struct Catalog {
     current: ArcSwapOption<Snapshot>,
     registry: Arc<Registry>,
     meters: Arc<Meters>,
-    unmetered: bool,
+    uncounted: bool,
 }
 
 impl Catalog {
     /// `chains` are those on which this process settles, or has it done.
     pub fn new(registry: Arc<Registry>, chains: impl IntoIterator<Item = ChainId>) -> Self {
         let meters = Arc::new(Meters::new(Arc::clone(&registry), chains.into_iter()));
-        Self { current: ArcSwapOption::empty(), registry, meters, unmetered: false }
+        Self { current: ArcSwapOption::empty(), registry, meters, uncounted: false }
     }
 
     /// One of whose offers nothing is counted: to find out what counting costs.
-    pub fn unmetered(registry: Arc<Registry>) -> Self {
-        Self { unmetered: true, ..Self::new(registry, []) }
+    pub fn uncounted(registry: Arc<Registry>) -> Self {
+        Self { uncounted: true, ..Self::new(registry, []) }
     }
 
     /// Counts what is written into this ledger from now on. To be called before anything settles.
     pub fn observe(self: &Arc<Self>, ledger: &Ledger) -> Result<(), LedgerError> {
-        if self.unmetered {
+        if self.uncounted {
             return Ok(());
         }
         let catalog = Arc::clone(self);
         ledger.observe(move |change| catalog.meters.note(&catalog, change))
     }
 
-    pub(crate) const fn is_metered(&self) -> bool {
-        !self.unmetered
+    pub(crate) const fn counts(&self) -> bool {
+        !self.uncounted
     }
 
     pub(crate) const fn meters(&self) -> &Arc<Meters> {
@@ -173,7 +173,7 @@ impl Catalog {
         let series =
             |offer: &Offer| -> Vec<Arc<Series>> {
                 let mut own: Vec<Arc<Series>> = Vec::new();
-                for required in offer.accepts.iter().filter(|_| self.is_metered()) {
+                for required in offer.accepts.iter().filter(|_| self.counts()) {
                     let position = meters::position(&offer.id, &required.asset);
                     // Several ways to pay may share an asset.
                     let twin = own.iter().find(|known| *known.position() == position).cloned();

@@ -164,7 +164,7 @@ impl Gate {
     /// What Prometheus is told; none when nothing is counted.
     pub(crate) async fn metrics(&self) -> Option<Result<HeldPage, Unwritten>> {
         let Shared { meters, scraper, catalog, ledger, facilitator, .. } = &*self.shared;
-        if !catalog.is_metered() {
+        if !catalog.counts() {
             return None;
         }
         Some(scraper.page(meters, catalog, ledger, facilitator).await)
