@@ -159,8 +159,11 @@ impl Stage {
                 say("Prometheus against ledger");
                 let payments = earnings.iter().map(|earning| earning.payments).sum();
                 let recorded = prometheus.recorded(payments).await;
-                if recorded.iter().all(|line| line.value != payments.to_string()) {
-                    say(&format!("  it has not recorded {payments} payments; look at {}", prometheus.url));
+                if recorded.is_empty() || recorded.iter().any(|line| line.value != payments.to_string()) {
+                    say(&format!(
+                        "  it has not recorded {payments} payments in time; look at {}",
+                        prometheus.url
+                    ));
                 }
                 recorded
             }

@@ -65,9 +65,8 @@ fn sift(args: VerifierArgs, logging: Logging, faults: &mut Faults) -> Option<Set
     let serving = args.serving.sift(faults);
     let every = seconds("--reconcile-every", &args.reconcile_every, 0..=604_800, faults);
     let (listen, admin_listen) = addresses?;
-    let mut settling = settling?;
-    settling.timing.reconcile = every.filter(|every| !every.is_zero());
-    every?;
+    let (mut settling, every) = (settling?, every?);
+    settling.timing.reconcile = (!every.is_zero()).then_some(every);
     Some(Settings {
         offers: offers?,
         pricing: pricing.map_or(Some(None), |pricing| pricing.map(Some))?,
