@@ -35,7 +35,7 @@ pub use customer::{Answered, Customer, fetch, fetch_after, get, paid, request, r
 pub use executable::{Program, executable};
 pub use meddler::{Checking, Manner, Meddler};
 pub use payment_stage::PaymentStage;
-pub use prometheus::{Prometheus, Sample, promtool};
+pub use prometheus::{Observer, promtool};
 pub use proxy::{Proxy, ProxyKind};
 pub use published::{Printed, PrintedReceipt, client_script, npm_clients, run_script};
 pub use published_server::PublishedServer;

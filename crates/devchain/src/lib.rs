@@ -1,6 +1,6 @@
 //! A throw-away local chain for the demo and for tests: anvil with the chain id of Base
 //! Sepolia, Circle's USDC at its address there, and Multicall3. Published x402 clients pay on
-//! it without any configuration.
+//! it without any configuration. Beside it, where there is one, a throw-away Prometheus.
 
 mod artifacts;
 mod chain;
@@ -10,6 +10,7 @@ mod events;
 pub mod fault;
 mod npm;
 mod process;
+mod prometheus;
 mod token;
 mod tools;
 
@@ -19,7 +20,7 @@ pub use controls::{Execution, Mined, Snapshot};
 pub use error::DevchainError;
 pub use events::{AuthorizationEvent, AuthorizationOutcome, TransferEvent};
 pub use npm::{Installed, NpmProject, Progress, ProvisionError, cache_folder};
-pub use process::watch;
+pub use prometheus::{Prometheus, PrometheusError, Sample};
 pub use tools::{Tools, foundry, provision};
 
 use alloy_primitives::{Address, address};

@@ -99,7 +99,7 @@ fn command(binary: &Path, options: &Options, folder: &Path, config: &Path) -> Co
 }
 
 /// A shell that kills `process` when this process is gone, however it went. To be dropped before it.
-pub fn watch(process: &Child) -> Result<Child, DevchainError> {
+pub(crate) fn watch(process: &Child) -> Result<Child, DevchainError> {
     let id = process.id().expect("it was not waited for").to_string();
     Command::new("sh")
         .args(["-c", "read -r _; kill -9 \"$0\"", &id])

@@ -3,7 +3,7 @@
 use super::{
     DemoArgs,
     buyer::{Bought, Buyer},
-    prometheus::Prometheus,
+    prometheus,
     report::{Document, PaymentLine, Urls},
     say, upstream,
 };
@@ -15,7 +15,7 @@ use crate::{
     verifier::{bind, local},
 };
 use obol_core::{PaymentKey, Registry, TransferMethod};
-use obol_devchain::{CHAIN, Devchain};
+use obol_devchain::{CHAIN, Devchain, Prometheus};
 use obol_evm::{Key, Rpc};
 use obol_facilitator::{ChainSetup, GasCeilings, Timing};
 use obol_ledger::{Clock, Ledger, Place};
@@ -103,7 +103,7 @@ impl Stage {
             max_sales: 1_024,
             limits: Limits { grace: Duration::from_secs(2), ..Limits::default() },
         })?;
-        let prometheus = Prometheus::start(&folder, metrics, &http).await;
+        let prometheus = prometheus::start(&folder, metrics).await;
         let stage = Self {
             seller,
             upstream,
@@ -155,14 +155,14 @@ impl Stage {
         let (_, settled) = agree(&self.ledger, &self.endpoint).await?;
         let earnings = self.ledger.earnings().await?;
         let recorded = match &self.prometheus {
-            Some(prometheus) => {
+            Some(running) => {
                 say("Prometheus against ledger");
                 let payments = earnings.iter().map(|earning| earning.payments).sum();
-                let recorded = prometheus.recorded(payments).await;
+                let recorded = prometheus::recorded(running, payments).await;
                 if recorded.is_empty() || recorded.iter().any(|line| line.value != payments.to_string()) {
                     say(&format!(
                         "  it has not recorded {payments} payments in time; look at {}",
-                        prometheus.url
+                        running.url()
                     ));
                 }
                 recorded
@@ -179,7 +179,7 @@ impl Stage {
                 rpc: self.rpc_url.clone(),
                 verifier: self.base.clone(),
                 service: format!("{}{SERVICE}", self.base),
-                prometheus: self.prometheus.as_ref().map(|prometheus| prometheus.url.clone()),
+                prometheus: self.prometheus.as_ref().map(Prometheus::url),
                 metrics: vec![format!("http://{}/metrics", self.metrics)],
             },
             ledger: self.ledger_path.display().to_string(),

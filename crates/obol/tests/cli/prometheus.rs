@@ -5,7 +5,7 @@ use crate::{Running, json, obol, settler_key};
 use anyhow::{Context, Result, ensure};
 use obol_core::WireVersion;
 use obol_devchain::{Devchain, Options};
-use obol_tests::{Buyer, Customer, Program, Prometheus, Scrape, Upstream, executable, until};
+use obol_tests::{Buyer, Customer, Observer, Program, Scrape, Upstream, executable, until};
 use std::{
     fs,
     net::SocketAddr,
@@ -102,7 +102,7 @@ const REVENUE: [&str; 2] = ["x402:revenue:24h_by_offer_chain", "x402:revenue:7d_
 const LIFETIME: &str = r#"x402:revenue:lifetime_by_offer{offer_namespace="shop",offer_name="hello"}"#;
 
 /// The figures become these, and stay so for some evaluations.
-async fn recorded(prometheus: &Prometheus, payments: &str, units: &str) -> Result<()> {
+async fn recorded(prometheus: &Observer, payments: &str, units: &str) -> Result<()> {
     let amount = format!("x402:settled_amount:lifetime_by_offer_chain_asset{OFFER}");
     let figures = REVENUE.map(|record| (format!("{record}{OFFER}"), payments)).into_iter();
     let figures: Vec<_> = figures.chain([(LIFETIME.to_owned(), payments), (amount, units)]).collect();
@@ -122,7 +122,7 @@ async fn recorded(prometheus: &Prometheus, payments: &str, units: &str) -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_payments_are_recorded_as_two_over_restarts_gaps_and_new_instances() -> Result<()> {
-    let Some(prometheus) = Prometheus::start().await? else { return Ok(()) };
+    let Some(prometheus) = Observer::start().await? else { return Ok(()) };
     let shop = Shop::open().await?;
     let selling = shop.sell().await?;
     prometheus.target(&[selling.admin])?;
@@ -166,7 +166,7 @@ async fn two_payments_are_recorded_as_two_over_restarts_gaps_and_new_instances()
     prometheus.until("max(obol_x402_verifier_ledger_drift_payments)", "0").await?;
 
     // A Prometheus that has seen nothing of it.
-    let Some(new) = Prometheus::start().await? else { return Ok(()) };
+    let Some(new) = Observer::start().await? else { return Ok(()) };
     new.target(&[two.admin])?;
     recorded(&new, "4", "40000").await?;
 
