@@ -164,7 +164,10 @@ fn every_test_that_a_page_calls_a_proof_is_there() -> Result<()> {
 
 /// Published reasons and metrics have many words, too.
 fn is_a_word_of_the_wire(name: &str) -> bool {
-    if obol_verifier::FAMILIES.iter().any(|family| family.name.ends_with(name)) {
+    if obol_verifier::FAMILIES
+        .iter()
+        .any(|family| family.name.trim_start_matches("obol_x402_verifier_") == name || family.name == name)
+    {
         return true;
     }
     obol_core::Reason::ALL.iter().any(|reason| {

@@ -6,6 +6,7 @@ use obol_core::Reason;
 use obol_facilitator::SettlerState;
 use obol_tests::promtool;
 use obol_verifier::FAMILIES;
+use serde::Deserialize;
 use std::{collections::BTreeSet, fs, path::Path};
 
 const FILES: [&str; 4] = ["obol.rules.yml", "obol.rules.test.yml", "grafana.json", "README.md"];
@@ -103,6 +104,59 @@ fn states_reasons_and_windows_are_words_that_are_told() -> Result<()> {
     Ok(())
 }
 
+/// What promtool is to evaluate, as far as it is looked at here.
+#[derive(Deserialize)]
+struct Cases {
+    tests: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    #[serde(default)]
+    alert_rule_test: Vec<AlertCase>,
+    #[serde(default)]
+    promql_expr_test: Vec<ExpressionCase>,
+}
+
+#[derive(Deserialize)]
+struct AlertCase {
+    alertname: String,
+    #[serde(default)]
+    exp_alerts: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct ExpressionCase {
+    expr: String,
+    #[serde(default)]
+    exp_samples: Vec<ExpectedSample>,
+}
+
+#[derive(Deserialize)]
+struct ExpectedSample {
+    labels: String,
+    value: f64,
+}
+
+impl Cases {
+    /// How often it is expected that a rule or alert says nothing, or 0, and something.
+    fn of(&self, name: &str) -> [usize; 2] {
+        let alerts = self.tests.iter().flat_map(|case| &case.alert_rule_test);
+        let alerts = alerts.filter(|case| case.alertname == name).map(|case| !case.exp_alerts.is_empty());
+        let expressions = self.tests.iter().flat_map(|case| &case.promql_expr_test);
+        // One pattern asks for all that is recorded.
+        let asks =
+            |case: &&ExpressionCase| words(&case.expr, name).contains(name) || case.expr.contains("x402:.+");
+        let says = |case: &ExpressionCase| {
+            let mut samples = case.exp_samples.iter();
+            samples.any(|sample| words(&sample.labels, name).contains(name) && sample.value != 0.0)
+        };
+        let (firing, quiet): (Vec<_>, Vec<_>) =
+            alerts.chain(expressions.filter(asks).map(says)).partition(|says| *says);
+        [quiet.len(), firing.len()]
+    }
+}
+
 #[test]
 fn only_what_is_recorded_is_used_and_each_rule_has_a_case() -> Result<()> {
     let rules = read("obol.rules.yml")?;
@@ -122,9 +176,10 @@ fn only_what_is_recorded_is_used_and_each_rule_has_a_case() -> Result<()> {
             ensure!(recorded.contains(word), "{file} uses {word}, which is not recorded");
         }
     }
-    let cases = read("obol.rules.test.yml")?;
+    let cases: Cases = serde_saphyr::from_str(&read("obol.rules.test.yml")?)?;
     for name in recorded.iter().chain(&alerts) {
-        ensure!(cases.contains(name), "{name} has no case");
+        let [quiet, firing] = cases.of(name);
+        ensure!(quiet > 0 && firing > 0, "{name}: {quiet} quiet cases, {firing} in which it speaks");
     }
     let page = read("README.md")?;
     for alert in &alerts {

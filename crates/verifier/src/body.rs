@@ -23,13 +23,23 @@ pub enum GateBody {
 /// A page that keeps its place among those that are held in memory until it is sent.
 #[derive(Debug)]
 pub struct HeldPage {
-    text: Full<Bytes>,
+    /// What is still to be sent.
+    rest: Bytes,
     _place: OwnedSemaphorePermit,
 }
 
+/// What is given to a connection at once. It takes the next piece when the last ones are on their way,
+/// and a body that it has whole is dropped, however much of it the client has not read.
+const PIECE: usize = 64 * 1024;
+
 impl HeldPage {
     pub(crate) fn new(text: String, place: OwnedSemaphorePermit) -> Self {
-        Self { text: Full::new(text.into()), _place: place }
+        Self { rest: text.into(), _place: place }
+    }
+
+    fn next(&mut self) -> Option<Frame<Bytes>> {
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        (!piece.is_empty()).then(|| Frame::data(piece))
     }
 }
 
@@ -119,7 +129,7 @@ impl Body for GateBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
             Self::Own(full) => Pin::new(full).poll_frame(context).map_err(|never| match never {}),
-            Self::Page(page) => Pin::new(&mut page.text).poll_frame(context).map_err(|never| match never {}),
+            Self::Page(page) => Poll::Ready(page.next().map(Ok)),
             Self::Upstream(delivery) => {
                 let frame = ready!(Pin::new(&mut delivery.body).poll_frame(context));
                 match &frame {
@@ -137,7 +147,7 @@ impl Body for GateBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(full) => full.is_end_stream(),
-            Self::Page(page) => page.text.is_end_stream(),
+            Self::Page(page) => page.rest.is_empty(),
             Self::Upstream(delivery) => delivery.body.is_end_stream(),
             Self::Passage(_) => true,
         }
@@ -146,7 +156,7 @@ impl Body for GateBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(full) => full.size_hint(),
-            Self::Page(page) => page.text.size_hint(),
+            Self::Page(page) => SizeHint::with_exact(page.rest.len() as u64),
             Self::Upstream(delivery) => delivery.body.size_hint(),
             Self::Passage(_) => SizeHint::with_exact(0),
         }

@@ -1,0 +1,180 @@
+//! Of the chain: what is outstanding, reorganised, claimed and spent, and whether it agrees.
+
+use super::{AT, PAID, USDC, assert_counts, assert_ledger, customer, offer, open, refused_for, scrape};
+use anyhow::{Context, Result, ensure};
+use hyper::StatusCode;
+use obol_core::{Amount, Charge, Exposure, Offer, Reason};
+use obol_devchain::Mining;
+use obol_ledger::State;
+use obol_tests::{Checking, Manner, RemoteShop, Shop, ShopOptions, Upstream, until};
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exposure_is_told_beside_its_bound_until_it_is_settled() -> Result<()> {
+    let options = ShopOptions { mining: Mining::Manual, ..ShopOptions::default() };
+    let (shop, upstream) = (Shop::open(options).await?, Upstream::hello().await?);
+    let exposure = Exposure { per_payer: Amount::from(20_000), per_offer: Amount::from(50_000) };
+    let sold = Offer { charge: Charge::Optimistic(exposure), ..shop.offer(AT, &upstream) };
+    shop.publish(std::slice::from_ref(&sold))?;
+    ensure!(customer(&shop).buy(AT).await?.status == StatusCode::OK);
+    let told = scrape(&shop).await?;
+    assert_eq!(told.one("unsettled_payments", &offer(PAID))?, 1);
+    assert_eq!(told.one("unsettled_amount", &offer(PAID))?, 10_000);
+    assert_eq!(told.one("unsettled_amount_limit", &offer(PAID))?, 50_000);
+    let taken = shop.payments().await?[0].created_at.seconds();
+    assert_eq!(told.one("oldest_unsettled_seconds", &offer(PAID))?, taken.cast_unsigned());
+    assert_eq!(told.one("charged_requests_total", &offer(PAID))?, 0);
+    // Without its offer it is still to be settled.
+    shop.publish(&[])?;
+    let told = scrape(&shop).await?;
+    assert_eq!(told.families_with(&[("offer_name", PAID)]), Vec::<&str>::new());
+    assert_eq!(told.one("chain_unsettled_payments", &USDC)?, 1);
+    assert_eq!(told.one("chain_unsettled_amount", &USDC)?, 10_000);
+    assert_eq!(told.one("chain_oldest_unsettled_seconds", &USDC)?, taken.cast_unsigned());
+    shop.publish(&[sold])?;
+    shop.until_payment(|payment| payment.state() == State::Submitted).await?;
+    shop.chain.mine(1).await?;
+    shop.until_payment(|payment| payment.state() == State::Included).await?;
+    let told = scrape(&shop).await?;
+    assert_eq!(told.one("chain_unsettled_payments", &USDC)?, 0);
+    assert_eq!(told.all("chain_oldest_unsettled_seconds", &[]).count(), 0);
+    assert_eq!(told.one("unsettled_payments", &offer(PAID))?, 0);
+    assert_eq!(told.all("oldest_unsettled_seconds", &[]).count(), 0);
+    assert_eq!(told.one("charged_requests_total", &offer(PAID))?, 1);
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorganisation_is_told_and_counts_no_payment_twice() -> Result<()> {
+    let (shop, _upstream) = open().await?;
+    ensure!(customer(&shop).buy(AT).await?.status == StatusCode::OK);
+    shop.chain.set_mining(Mining::Manual).await?;
+    let payment = shop.until_payment(|payment| payment.inclusion.is_some()).await?;
+    let at = payment.inclusion.context("in a block")?;
+    shop.chain.reorg(shop.chain.block_number().await? - at.block + 1).await?;
+    shop.until_payment(|payment| payment.inclusion.is_none_or(|now| now.block_hash != at.block_hash)).await?;
+    shop.chain.set_mining(Mining::default()).await?;
+    shop.chain.mine(1).await?;
+    shop.until_payment(|payment| payment.inclusion.is_some()).await?;
+    let told = scrape(&shop).await?;
+    assert_eq!(told.one("charged_requests_total", &offer(PAID))?, 1);
+    assert_eq!(told.one("settled_amount_total", &offer(PAID))?, 10_000);
+    assert_ledger(&told, PAID, 1, 10_000)?;
+    assert_eq!(told.one("ledger_reversed_requests", &offer(PAID))?, 0, "it is back");
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gas_money_and_what_it_lasts_for_are_told() -> Result<()> {
+    let (shop, _upstream) = open().await?;
+    let balance = shop.chain.rpc().balance(shop.chain.settler().address).await?;
+    let chain = [("chain", "eip155:84532")];
+    until("the balance is told", async || {
+        let told = scrape(&shop).await?;
+        Ok(told.all("settler_balance_wei", &chain).any(|(_, wei)| wei == balance.to_string()).then_some(()))
+    })
+    .await?;
+    let told = scrape(&shop).await?;
+    assert_eq!(told.one("settler_gas_spent_wei", &chain)?, 0);
+    assert_eq!(told.all("settler_gas_days_left", &chain).count(), 0, "at no rate it lasts for ever");
+    ensure!(customer(&shop).buy(AT).await?.status == StatusCode::OK);
+    let spent = balance - shop.chain.rpc().balance(shop.chain.settler().address).await?;
+    let told = scrape(&shop).await?;
+    let (_, wei) = told.all("settler_gas_spent_wei", &chain).next().context("not told")?;
+    assert_eq!(wei, spent.to_string());
+    let (_, days) = told.all("settler_gas_days_left", &chain).next().context("not told")?;
+    // The balance may have been looked at again since.
+    let lasts: Vec<_> = [balance, balance - spent].iter().map(|wei| format!("{}.", wei / spent)).collect();
+    assert!(lasts.iter().any(|whole| days.starts_with(whole)), "{days} days at {spent} of {balance}");
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_tells_that_the_ledger_and_the_chain_agree_or_by_how_much_they_do_not() -> Result<()> {
+    let mut options = ShopOptions::default();
+    options.seller.timing.reconcile = Some(Duration::from_millis(200));
+    let (shop, upstream) = (Shop::open(options).await?, Upstream::hello().await?);
+    shop.sell(AT, &upstream)?;
+    ensure!(customer(&shop).buy(AT).await?.status == StatusCode::OK);
+    let chain = [("chain", "eip155:84532")];
+    let sold_at = std::time::SystemTime::now();
+    let since = sold_at.duration_since(std::time::UNIX_EPOCH)?.as_secs() + 1;
+    let told = until("compared since the sale", async || {
+        let told = scrape(&shop).await?;
+        let compared = told.one("last_reconciliation_seconds", &chain).is_ok_and(|at| at > since);
+        Ok(compared.then_some(told))
+    })
+    .await?;
+    assert_eq!(told.one("ledger_drift_payments", &chain)?, 0);
+    assert_eq!(told.one("ledger_drift_amount", &chain)?, 0);
+    // The ledger has a payment that nobody has made.
+    let db = rusqlite::Connection::open(shop.ledger_file())?;
+    db.execute("UPDATE payments SET nonce = zeroblob(32)", [])?;
+    until("the drift is told", async || {
+        let told = scrape(&shop).await?;
+        Ok((told.one("ledger_drift_payments", &chain)? == 1).then_some(()))
+    })
+    .await?;
+    assert_eq!(scrape(&shop).await?.one("ledger_drift_amount", &chain)?, 10_000);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_facilitator_that_fails_is_told_by_its_url_and_its_refusals_as_failed_payments() -> Result<()> {
+    let remote = RemoteShop::open(true, Manner::Honest).await?;
+    let url = remote.meddler.url();
+    let up = [("chain", "eip155:84532"), ("facilitator", url.as_str())];
+    assert_eq!(scrape(&remote.shop).await?.one("facilitator_up", &up)?, 1);
+    remote.meddler.check(Checking::Says(StatusCode::BAD_GATEWAY, String::new()));
+    remote.customer(0).buy(AT).await?.expect_refusal(Reason::FacilitatorUnavailable)?;
+    let told = scrape(&remote.shop).await?;
+    assert_eq!(told.one("facilitator_up", &up)?, 0);
+    assert_eq!(told.one("settler_state", &[("state", "facilitator_down")])?, 1);
+    assert_eq!(refused_for(&told, Reason::FacilitatorUnavailable)?, (1, 1));
+    remote.meddler.check(Checking::Honest);
+    until("sold", async || {
+        let sold = remote.customer(1).buy(AT).await?;
+        Ok((sold.status == StatusCode::OK).then_some(()))
+    })
+    .await?;
+    assert_eq!(scrape(&remote.shop).await?.one("facilitator_up", &up)?, 1);
+    remote.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_facilitator_only_says_is_claimed_and_not_charged() -> Result<()> {
+    let remote = RemoteShop::open(false, Manner::Honest).await?;
+    ensure!(remote.customer(0).buy(AT).await?.status == StatusCode::OK);
+    let told = scrape(&remote.shop).await?;
+    let counts = [
+        ("requests_total", 2),
+        ("payment_required_total", 1),
+        ("payment_verified_total", 1),
+        ("claimed_requests_total", 1),
+    ];
+    assert_counts(&told, PAID, &counts)?;
+    assert_ledger(&told, PAID, 0, 0)?;
+    assert_eq!(told.all("last_payment_success_seconds", &[]).count(), 0);
+    // With an endpoint the chain says so, too.
+    let remote = remote.reopen(true).await?;
+    until("charged", async || {
+        let told = scrape(&remote.shop).await?;
+        Ok((told.one("chain_charged_requests_total", &USDC)? == 1).then_some(()))
+    })
+    .await?;
+    assert_ledger(&scrape(&remote.shop).await?, PAID, 1, 10_000)?;
+    remote.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_the_chains_head_is_told() -> Result<()> {
+    let (shop, _upstream) = open().await?;
+    let head = shop.chain.rpc().latest_block().await?.seconds()?;
+    until("the head is told", async || {
+        let told = scrape(&shop).await?;
+        let chain = [("chain", "eip155:84532")];
+        Ok(told.all("chain_head_seconds", &chain).any(|(_, at)| at == head.to_string()).then_some(()))
+    })
+    .await?;
+    shop.close().await
+}
