@@ -124,7 +124,10 @@ impl Rpc {
             batch.send().await?;
             obol_stop::reach_call("eth_getLogs", "after");
             for search in searches {
-                transfers.extend(search.await?.iter().filter_map(plain_transfer));
+                let found = search.await?;
+                // Of nothing: anybody can have them made in another's name, by the thousand.
+                let worth = |transfer: &PlainTransfer| !transfer.amount.is_zero();
+                transfers.extend(found.iter().filter_map(plain_transfer).filter(worth));
             }
             if last.await?.is_none() {
                 return Err(RpcError::Malformed(format!(

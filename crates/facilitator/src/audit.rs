@@ -6,11 +6,12 @@ use crate::{
     range::Range,
     sight::{Sight, TickError, inclusion, pays},
 };
+use alloy_primitives::U256;
 use obol_core::{Chain, ChainId, PaymentKey, TransferMethod};
 use obol_evm::{AuthorizedTransfer, BlockTag, PlainTransfer, Rpc, RpcError};
-use obol_ledger::{Ledger, LedgerError, PaymentId, PaymentRecord, State};
+use obol_ledger::{Drift, Ledger, LedgerError, PaymentId, PaymentRecord, State};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -39,6 +40,29 @@ pub struct Audit {
     pub unattributed: Vec<PlainTransfer>,
 }
 
+impl Audit {
+    /// The differences in what the ledger calls paid: what a facilitator says is not that.
+    pub(crate) fn drifting(&self) -> impl Iterator<Item = &Difference> {
+        self.differences.iter().filter(|difference| !difference.is_claim())
+    }
+
+    /// Has the ledger keep what this has come to, for every process on it to tell.
+    pub async fn remember(&self, ledger: &Ledger) -> Result<(), LedgerError> {
+        let mut drifts: BTreeMap<_, Drift> = BTreeMap::new();
+        for difference in self.drifting() {
+            let (record, side): (_, fn(&mut Drift) -> &mut U256) = match difference {
+                Difference::NotOnChain(record) => (record, |drift| &mut drift.ledger_only),
+                Difference::NotInLedger(record, _) => (record, |drift| &mut drift.chain_only),
+                // In both, in different places.
+                Difference::Elsewhere(..) => continue,
+            };
+            let sum = side(drifts.entry(record.key.asset).or_default());
+            *sum = sum.saturating_add(record.amount.atomic());
+        }
+        ledger.compared(self.chain, self.drifting().count() as u64, drifts).await
+    }
+}
+
 /// Where ledger and chain disagree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
@@ -53,8 +77,12 @@ pub enum Difference {
 impl Difference {
     /// Whether a facilitator's word is all that the ledger has for the payment.
     pub fn is_claim(&self) -> bool {
+        self.record().state() == State::Claimed
+    }
+
+    pub(crate) fn record(&self) -> &PaymentRecord {
         let (Self::NotOnChain(record) | Self::NotInLedger(record, _) | Self::Elsewhere(record, _)) = self;
-        record.state() == State::Claimed
+        record
     }
 }
 

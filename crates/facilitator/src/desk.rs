@@ -1,7 +1,7 @@
 //! The facilitator: one desk for each chain.
 
 use crate::{
-    Drift, GasCeilings, SettlerState, Terms, Timing, Verified,
+    Comparing, GasCeilings, SettlerState, Terms, Timing, Verified,
     glance::{Glance, glance},
     keeper::keep,
     reconciler::Reconciler,
@@ -51,6 +51,8 @@ pub struct RemoteSetup {
 pub struct Report {
     pub chain: ChainId,
     pub state: SettlerState,
+    /// Whether there is an endpoint by which what is said of this chain can be checked.
+    pub sees: bool,
     /// The account by which transactions of our own settle.
     pub settler: Option<Address>,
     /// What it has, in wei; none while that is not known.
@@ -59,8 +61,8 @@ pub struct Report {
     pub head: Option<i64>,
     /// Facilitators of others, by origin, and whether each answers as it should.
     pub facilitators: Vec<(String, bool)>,
-    /// What the last comparison of ledger and chain came to.
-    pub drift: Option<Arc<Drift>>,
+    /// How holding the ledger against the chain goes; none where that is not done.
+    pub comparing: Option<Comparing>,
 }
 
 struct Desk {
@@ -70,7 +72,7 @@ struct Desk {
     way: Way,
     wake: Arc<Notify>,
     state: watch::Receiver<SettlerState>,
-    drift: Option<watch::Receiver<Option<Arc<Drift>>>>,
+    comparing: Option<watch::Receiver<Comparing>>,
     /// None where there is no endpoint.
     glance: Option<watch::Receiver<Glance>>,
 }
@@ -238,6 +240,7 @@ impl Facilitator {
         self.desks.iter().map(|(chain, desk)| Report {
             chain: *chain,
             state: desk.state(),
+            sees: desk.view.is_some(),
             settler: desk.settler(),
             balance: desk.glance.as_ref().and_then(|glance| glance.borrow().gas_money),
             head: desk.glance.as_ref().and_then(|glance| glance.borrow().head),
@@ -245,7 +248,7 @@ impl Facilitator {
                 Way::Settler(_) => Vec::new(),
                 Way::Panel(panel) => panel.reports().collect(),
             },
-            drift: desk.drift.as_ref().and_then(|drift| drift.borrow().clone()),
+            comparing: desk.comparing.as_ref().map(|comparing| *comparing.borrow()),
         })
     }
 
@@ -318,9 +321,9 @@ fn settled_by_us(
     });
     let sight = Sight { ledger: ledger.clone(), chain: Arc::clone(&setup.chain), rpc: setup.rpc };
     let glance = Some(glance(sight.rpc.clone(), Some(account), stopped.clone()));
-    let drift = reconcile_now_and_then(&sight, timing, stopped);
+    let comparing = reconcile_now_and_then(&sight, timing, stopped);
     let view = View::new(sight, setup.gas, setup.factories);
-    Desk { chain: setup.chain, view: Some(view), way: Way::Settler(account), wake, state, drift, glance }
+    Desk { chain: setup.chain, view: Some(view), way: Way::Settler(account), wake, state, comparing, glance }
 }
 
 fn settled_by_others(
@@ -343,16 +346,16 @@ fn settled_by_others(
     let sight = |rpc| Sight { ledger: ledger.clone(), chain: Arc::clone(&setup.chain), rpc };
     let sight = setup.rpc.map(sight);
     let glance = sight.as_ref().map(|sight| glance(sight.rpc.clone(), None, stopped.clone()));
-    let drift = sight.as_ref().and_then(|sight| reconcile_now_and_then(sight, timing, stopped));
+    let comparing = sight.as_ref().and_then(|sight| reconcile_now_and_then(sight, timing, stopped));
     let view = sight.map(|sight| View::new(sight, setup.gas, setup.factories));
-    Desk { chain: setup.chain, view, way: Way::Panel(panel), wake, state, drift, glance }
+    Desk { chain: setup.chain, view, way: Way::Panel(panel), wake, state, comparing, glance }
 }
 
 fn reconcile_now_and_then(
     sight: &Sight,
     timing: Timing,
     stopped: &watch::Receiver<bool>,
-) -> Option<watch::Receiver<Option<Arc<Drift>>>> {
+) -> Option<watch::Receiver<Comparing>> {
     let reconciler = Reconciler {
         ledger: sight.ledger.clone(),
         rpc: sight.rpc.clone(),

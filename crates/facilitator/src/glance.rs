@@ -8,12 +8,12 @@ use tokio::sync::watch;
 
 const EVERY: Duration = Duration::from_secs(15);
 
-/// What was seen last; none of what the endpoint did not tell then.
+/// What was seen last.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Glance {
-    /// Of the newest block, in seconds since the Unix epoch.
+    /// Of the newest block, in seconds since the Unix epoch; none when the endpoint did not tell.
     pub(crate) head: Option<i64>,
-    /// What the account has that settles, in wei.
+    /// What the account has that settles, in wei, when the endpoint last told.
     pub(crate) gas_money: Option<U256>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn glance(
         loop {
             let head = rpc.latest_block().await.and_then(|block| block.seconds()).ok();
             let gas_money = match account {
-                Some(account) => rpc.balance(account).await.ok(),
+                Some(account) => rpc.balance(account).await.ok().or(told.borrow().gas_money),
                 None => None,
             };
             told.send_replace(Glance { head, gas_money });

@@ -26,6 +26,6 @@ pub use audit::{Audit, AuditError, Difference, audit, reconcile};
 pub use counter::{Counter, Settled};
 pub use desk::{ChainSetup, Facilitator, RemoteSetup, Report};
 pub use limits::{GasCeilings, Timing};
-pub use reconciler::{Balance, Drift};
+pub use reconciler::Comparing;
 pub use settler::SettlerState;
 pub use verify::{Terms, Verified, settlement_calls};

@@ -3,10 +3,11 @@
 
 use crate::{
     Ledger, LedgerError, Position,
-    charges::{Charge, Kind, Spending},
+    charges::{Charge, Claim, Kind, Spending},
+    rolling::{DAY, Rolling, Sum, Windows, minus, plus},
 };
 use alloy_primitives::{Address, U256};
-use obol_core::{Amount, ChainId};
+use obol_core::ChainId;
 use std::collections::{BTreeMap, HashMap};
 
 /// Rows in one read: the writer serves sales between two of them.
@@ -15,48 +16,41 @@ const PAGE: u32 = 1_000;
 /// Seconds by which clocks are set back without a word: windows wait for it.
 const STEP_BACK: i64 = 2;
 
-const DAY: i64 = 24 * 60 * 60;
-const WEEK: i64 = 7 * DAY;
-
-/// Payments, and their amount.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum {
-    pub payments: u64,
-    pub amount: Amount,
-}
-
-/// What an offer has earned in one asset. A payment counts from its first inclusion, at its
-/// block's time, and once.
+/// What an offer has earned in one asset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Takings {
-    /// Of the last 24 hours.
-    pub day: Sum,
-    /// Of the last seven days.
-    pub week: Sum,
-    pub lifetime: Sum,
-    /// Counted above, and on the chain no more: without them, lifetime is what the ledger calls earned.
+    /// A payment counts from its first inclusion, at its block's time, and once.
+    pub charged: Windows,
+    /// Counted there, and on the chain no more: without them, its lifetime is what the ledger calls earned.
     pub reversed: Sum,
     /// The newest block's time, in seconds since the Unix epoch.
     pub last: Option<i64>,
+    /// What a facilitator says is settled, at the time when it said so, as long as the chain does not tell.
+    pub claimed: Windows,
 }
 
 /// Kept up to date by [`Self::follow`].
 #[derive(Debug, Default)]
 pub struct Books {
     charges_seen: i64,
+    claims_seen: i64,
     spendings_seen: i64,
     positions: HashMap<Position, usize>,
-    takings: Vec<Takings>,
-    /// Of the last seven days, by the block's time and position.
-    recent: BTreeMap<(i64, usize), Sum>,
+    charged: Rolling,
+    claimed: Rolling,
+    /// By the index of their position.
+    ends: Vec<Ends>,
     /// Of the last 24 hours.
     spent: HashMap<(ChainId, Address), BTreeMap<i64, U256>>,
-    /// What is not later is not of the last 24 hours, or seven days.
-    day_from: i64,
-    week_from: i64,
     /// When it last followed.
     now: i64,
     whole: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    reversed: Sum,
+    last: Option<i64>,
 }
 
 impl Books {
@@ -83,6 +77,18 @@ impl Books {
             }
         }
         loop {
+            let page = ledger.claim_rows(self.claims_seen, PAGE).await?;
+            let all = page.len() < PAGE as usize;
+            for claim in page {
+                let seen = claim.seq;
+                self.claim(claim)?;
+                self.claims_seen = seen;
+            }
+            if all {
+                break;
+            }
+        }
+        loop {
             let page = ledger.spendings(self.spendings_seen, PAGE).await?;
             for spending in &page {
                 self.spend(spending);
@@ -102,21 +108,20 @@ impl Books {
 
     /// What was earned there; nothing, if nothing was.
     pub fn takings(&self, position: &Position) -> Takings {
-        self.positions.get(position).and_then(|index| self.takings.get(*index)).copied().unwrap_or_default()
+        self.positions.get(position).map_or_else(Takings::default, |index| self.at(*index))
     }
 
     /// What was earned on each chain in each asset, whoever sold it, also what nobody sells any more.
     pub fn by_asset(&self) -> Result<BTreeMap<(ChainId, Address), Takings>, LedgerError> {
         let mut sums: BTreeMap<(ChainId, Address), Takings> = BTreeMap::new();
         for (position, index) in &self.positions {
-            let Some(more) = self.takings.get(*index) else { continue };
+            let more = self.at(*index);
             let sum = sums.entry((position.chain, position.asset)).or_default();
             *sum = Takings {
-                day: plus(sum.day, more.day)?,
-                week: plus(sum.week, more.week)?,
-                lifetime: plus(sum.lifetime, more.lifetime)?,
+                charged: sum.charged.plus(more.charged)?,
                 reversed: plus(sum.reversed, more.reversed)?,
                 last: sum.last.max(more.last),
+                claimed: sum.claimed.plus(more.claimed)?,
             };
         }
         Ok(sums)
@@ -128,26 +133,21 @@ impl Books {
         spent.map_or(U256::ZERO, |spent| spent.values().fold(U256::ZERO, |sum, wei| sum.saturating_add(*wei)))
     }
 
+    fn at(&self, index: usize) -> Takings {
+        let Ends { reversed, last } = self.ends.get(index).copied().unwrap_or_default();
+        Takings { charged: self.charged.of(index), reversed, last, claimed: self.claimed.of(index) }
+    }
+
+    fn index(&mut self, position: Position) -> usize {
+        let next = self.positions.len();
+        *self.positions.entry(position).or_insert(next)
+    }
+
     fn move_to(&mut self, now: i64) -> Result<(), LedgerError> {
-        let (day_from, week_from) = (now.saturating_sub(DAY), now.saturating_sub(WEEK));
-        if day_from > self.day_from {
-            let left = self.recent.range((self.day_from.saturating_add(1), 0)..=(day_from, usize::MAX));
-            for ((_, position), sum) in left {
-                if let Some(takings) = self.takings.get_mut(*position) {
-                    takings.day = minus(takings.day, *sum)?;
-                }
-            }
-            self.day_from = day_from;
-        }
-        self.week_from = self.week_from.max(week_from);
-        while let Some(first) = self.recent.first_entry().filter(|first| first.key().0 <= self.week_from) {
-            let ((_, position), sum) = first.remove_entry();
-            if let Some(takings) = self.takings.get_mut(position) {
-                takings.week = minus(takings.week, sum)?;
-            }
-        }
+        self.charged.move_to(now)?;
+        self.claimed.move_to(now)?;
         for spent in self.spent.values_mut() {
-            while spent.first_entry().is_some_and(|first| *first.key() <= self.day_from) {
+            while spent.first_entry().is_some_and(|first| *first.key() <= now.saturating_sub(DAY)) {
                 spent.pop_first();
             }
         }
@@ -155,54 +155,40 @@ impl Books {
     }
 
     fn charge(&mut self, charge: Charge) -> Result<(), LedgerError> {
-        let index = *self.positions.entry(charge.position).or_insert_with(|| {
-            self.takings.push(Takings::default());
-            self.takings.len() - 1
-        });
-        let Some(takings) = self.takings.get_mut(index) else { return Ok(()) };
+        let index = self.index(charge.position);
+        if self.ends.len() <= index {
+            self.ends.resize(index.saturating_add(1), Ends::default());
+        }
+        let Some(ends) = self.ends.get_mut(index) else { return Ok(()) };
         let sum = Sum { payments: 1, amount: charge.amount };
         match charge.kind {
-            Kind::Reversed => takings.reversed = plus(takings.reversed, sum)?,
+            Kind::Reversed => ends.reversed = plus(ends.reversed, sum)?,
             Kind::Again => {
-                takings.reversed = minus(takings.reversed, sum)?;
-                takings.last = takings.last.max(Some(charge.at));
+                ends.reversed = minus(ends.reversed, sum)?;
+                ends.last = ends.last.max(Some(charge.at));
             }
             Kind::First => {
-                takings.lifetime = plus(takings.lifetime, sum)?;
-                takings.last = takings.last.max(Some(charge.at));
-                if charge.at > self.day_from {
-                    takings.day = plus(takings.day, sum)?;
-                }
-                if charge.at > self.week_from {
-                    takings.week = plus(takings.week, sum)?;
-                    let recent = self.recent.entry((charge.at, index)).or_default();
-                    *recent = plus(*recent, sum)?;
-                }
+                ends.last = ends.last.max(Some(charge.at));
+                self.charged.add(index, charge.at, sum)?;
             }
         }
         Ok(())
     }
 
+    fn claim(&mut self, claim: Claim) -> Result<(), LedgerError> {
+        let index = self.index(claim.position);
+        let sum = Sum { payments: 1, amount: claim.amount };
+        if claim.stands {
+            self.claimed.add(index, claim.at, sum)
+        } else {
+            self.claimed.take_back(index, claim.at, sum)
+        }
+    }
+
     fn spend(&mut self, spending: &Spending) {
-        if spending.at > self.day_from {
+        if spending.at > self.now.saturating_sub(DAY) {
             let spent = self.spent.entry(spending.settler).or_default().entry(spending.at).or_default();
             *spent = spent.saturating_add(spending.wei);
         }
     }
-}
-
-fn plus(a: Sum, b: Sum) -> Result<Sum, LedgerError> {
-    let amount = a.amount.checked_add(b.amount);
-    let payments = a.payments.checked_add(b.payments);
-    payments.zip(amount).map(|(payments, amount)| Sum { payments, amount }).ok_or_else(wrong)
-}
-
-fn minus(a: Sum, b: Sum) -> Result<Sum, LedgerError> {
-    let amount = a.amount.checked_sub(b.amount);
-    let payments = a.payments.checked_sub(b.payments);
-    payments.zip(amount).map(|(payments, amount)| Sum { payments, amount }).ok_or_else(wrong)
-}
-
-fn wrong() -> LedgerError {
-    LedgerError::Corrupt("the journal of charges adds up to no sum".to_owned())
 }

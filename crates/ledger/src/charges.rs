@@ -10,7 +10,7 @@ use crate::{
 };
 use alloy_primitives::{Address, U256};
 use obol_core::{Amount, ChainId, OfferId};
-use rusqlite::params;
+use rusqlite::{Row, params};
 use std::time::Duration;
 
 /// What a row says of its payment.
@@ -38,6 +38,18 @@ pub(crate) struct Charge {
     pub(crate) kind: Kind,
     pub(crate) amount: Amount,
     /// Of the block, or of the reversal's discovery; in seconds since the Unix epoch.
+    pub(crate) at: i64,
+}
+
+/// A row of what facilitators say.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) seq: i64,
+    pub(crate) position: Position,
+    /// Whether it is claimed from here on, or no more.
+    pub(crate) stands: bool,
+    pub(crate) amount: Amount,
+    /// Of the claim, also where it is one no more; in seconds since the Unix epoch.
     pub(crate) at: i64,
 }
 
@@ -111,6 +123,15 @@ fn kind(code: i64) -> Result<Kind, LedgerError> {
         .ok_or_else(|| LedgerError::Corrupt(format!("a charge of kind {code}")))
 }
 
+/// After the row's number.
+fn position(row: &Row<'_>) -> Result<Position, LedgerError> {
+    Ok(Position {
+        offer: OfferId { namespace: row.get(1)?, name: row.get(2)? },
+        chain: chain(row.get(3)?),
+        asset: account(blob(row, 4)?)?,
+    })
+}
+
 impl Ledger {
     /// A page of the journal, after this row.
     pub(crate) async fn charges(&self, after: i64, limit: u32) -> Result<Vec<Charge>, LedgerError> {
@@ -123,13 +144,31 @@ impl Ledger {
                     |row| {
                         Ok(Charge {
                             seq: row.get(0)?,
-                            position: Position {
-                                offer: OfferId { namespace: row.get(1)?, name: row.get(2)? },
-                                chain: chain(row.get(3)?),
-                                asset: account(blob(row, 4)?)?,
-                            },
+                            position: position(row)?,
                             amount: amount(blob(row, 5)?)?,
                             kind: kind(row.get(6)?)?,
+                            at: row.get(7)?,
+                        })
+                    },
+                )
+            })
+            .await
+    }
+
+    /// A page of what facilitators say, after this row.
+    pub(crate) async fn claim_rows(&self, after: i64, limit: u32) -> Result<Vec<Claim>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                txn.all(
+                    "SELECT c.seq, p.offer_namespace, p.offer_name, p.chain, p.asset, p.amount, c.stands, c.at \
+                     FROM claims c JOIN payments p ON p.id = c.payment WHERE c.seq > ?1 ORDER BY c.seq LIMIT ?2",
+                    params![after, limit],
+                    |row| {
+                        Ok(Claim {
+                            seq: row.get(0)?,
+                            position: position(row)?,
+                            amount: amount(blob(row, 5)?)?,
+                            stands: row.get(6)?,
                             at: row.get(7)?,
                         })
                     },

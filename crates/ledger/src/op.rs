@@ -46,6 +46,7 @@ ops! {
     Recover "recover",
     TakeOver "take-over",
     Scan "scan",
+    Compare "compare",
     Beat "beat",
     Read "read",
 }
@@ -57,9 +58,9 @@ mod tests {
     #[test]
     fn every_operation_that_the_money_path_takes_is_a_published_stop_point() {
         for op in Op::ALL {
-            // Reading changes no payment; nor do a sign of life and a scan mark, and a waived payment
-            // has no money in it.
-            let listed = !matches!(op, Op::Read | Op::Beat | Op::Waive | Op::Scan);
+            // Reading changes no payment; nor do a sign of life, a scan mark and a comparison, and a waived
+            // payment has no money in it.
+            let listed = !matches!(op, Op::Read | Op::Beat | Op::Waive | Op::Scan | Op::Compare);
             assert_eq!(obol_stop::POINTS.contains(&op.before_commit()), listed, "{op:?}");
             assert_eq!(obol_stop::POINTS.contains(&op.after_commit()), listed, "{op:?}");
         }

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// One step per schema version; never edited once released.
-const MIGRATIONS: &[&str] = &[FIRST, QUESTIONS, CHARGES];
+const MIGRATIONS: &[&str] = &[FIRST, QUESTIONS, CHARGES, CLAIMS_AND_COMPARISONS];
 
 const FIRST: &str = concat!(
     r"
@@ -225,6 +225,51 @@ CREATE INDEX exposed_by_offer
     ON payments (offer_namespace, offer_name, asset, chain, amount, created_at) WHERE delivery <> 0 AND ",
     owed!(),
     ";
+"
+);
+
+/// What facilitators say is settled, kept as what was earned is: a row when one says so, and one, of the
+/// same time, when it is no claim any more. And what the last comparison with each chain came to.
+const CLAIMS_AND_COMPARISONS: &str = concat!(
+    r"
+CREATE TABLE claims (
+    seq     INTEGER PRIMARY KEY,
+    payment INTEGER NOT NULL REFERENCES payments (id),
+    stands  INTEGER NOT NULL,
+    at      INTEGER NOT NULL
+) STRICT;
+CREATE INDEX claims_of_payment ON claims (payment);
+
+INSERT INTO claims (payment, stands, at)
+    SELECT p.id, 1, coalesce(max(e.at), p.changed_at) / 1000
+    FROM payments p LEFT JOIN events e ON e.payment = p.id AND e.state_to = 9 AND e.state_from <> 9 WHERE ",
+    claimed!(),
+    r"
+    GROUP BY p.id ORDER BY p.id;
+
+CREATE TRIGGER claimed AFTER UPDATE OF state ON payments WHEN NEW.state = 9 AND OLD.state <> 9
+BEGIN
+    INSERT INTO claims (payment, stands, at) VALUES (NEW.id, 1, NEW.changed_at / 1000);
+END;
+CREATE TRIGGER claimed_no_more AFTER UPDATE OF state ON payments WHEN OLD.state = 9 AND NEW.state <> 9
+BEGIN
+    INSERT INTO claims (payment, stands, at)
+        SELECT payment, 0, at FROM claims WHERE payment = NEW.id ORDER BY seq DESC LIMIT 1;
+END;
+
+CREATE TABLE comparisons (
+    chain    INTEGER PRIMARY KEY,
+    at       INTEGER NOT NULL,
+    payments INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE drifts (
+    chain       INTEGER NOT NULL,
+    asset       BLOB    NOT NULL,
+    ledger_only BLOB    NOT NULL,
+    chain_only  BLOB    NOT NULL,
+    PRIMARY KEY (chain, asset)
+) STRICT, WITHOUT ROWID;
 "
 );
 
@@ -462,6 +507,20 @@ mod tests {
         let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("read");
         let rows: Vec<(i64, i64, i64)> = rows.map(|row| row.expect("a row")).collect();
         assert_eq!(rows, [(3, 0, 6), (1, 0, 71), (3, 1, 9)]);
+    }
+
+    #[test]
+    fn what_a_ledger_of_an_earlier_schema_has_of_facilitators_words_is_in_the_journal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.db");
+        of_the_first_schema(&path, &[(1, 9, None), (2, 5, Some(1))]);
+        let db = open(&Place::File(&path)).expect("brought up to date");
+        db.execute("UPDATE payments SET state = 5, block_time = 80, changed_at = 90000 WHERE id = 1", [])
+            .expect("written");
+        let mut rows = db.prepare("SELECT payment, stands, at FROM claims ORDER BY seq").expect("a query");
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("read");
+        let rows: Vec<(i64, i64, i64)> = rows.map(|row| row.expect("a row")).collect();
+        assert_eq!(rows, [(1, 1, 9), (1, 0, 9)], "at the time of the claim, both");
     }
 
     #[test]

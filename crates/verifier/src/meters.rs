@@ -2,6 +2,8 @@
 //! looks nothing up. They outlive loads that keep the offer, and go with it.
 
 mod families;
+mod from_chains;
+mod from_ledger;
 mod scrape;
 mod told;
 
@@ -180,8 +182,7 @@ impl Meters {
     /// The totals of each asset of these chains begin at zero.
     pub(crate) fn new(registry: Arc<Registry>, chains: impl Iterator<Item = ChainId>) -> Self {
         let chains: BTreeMap<_, _> = chains.map(|chain| (chain, ChainMeters::default())).collect();
-        let known = registry.assets().filter(|asset| chains.contains_key(&asset.chain));
-        let known = known.map(|asset| {
+        let known = known_assets(&registry, &chains).map(|asset| {
             ((asset.chain, asset.address), AssetMeters::new(asset.chain, &registry.label(asset)))
         });
         let unknown = chains.keys().map(|chain| ((*chain, Address::ZERO), AssetMeters::new(*chain, UNKNOWN)));
@@ -242,6 +243,10 @@ impl Meters {
         }
     }
 
+    fn known_assets(&self) -> impl Iterator<Item = &Asset> {
+        known_assets(&self.registry, &self.chains)
+    }
+
     /// Those that can be told: the ones that nobody knows when there was something in them.
     fn assets(&self) -> impl Iterator<Item = &AssetMeters> {
         let told = |((_, address), meters): &(&(ChainId, Address), &AssetMeters)| {
@@ -249,6 +254,14 @@ impl Meters {
         };
         self.assets.iter().filter(told).map(|(_, meters)| meters)
     }
+}
+
+/// Those of the chains that something may be sold on.
+fn known_assets<'a>(
+    registry: &'a Registry,
+    chains: &'a BTreeMap<ChainId, ChainMeters>,
+) -> impl Iterator<Item = &'a Asset> {
+    registry.assets().map(AsRef::as_ref).filter(|asset| chains.contains_key(&asset.chain))
 }
 
 #[cfg(test)]

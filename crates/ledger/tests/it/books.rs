@@ -3,14 +3,18 @@
 use crate::payments::{
     ASSET, CHAIN, PRICE, SETTLER, inclusion, ledger, open, owe, payment, receipt, reserve, submit,
 };
-use alloy_primitives::U256;
+use alloy_primitives::{B256, Bytes, U256};
 use obol_core::OfferId;
 use obol_ledger::{
-    Books, Charged, Clock, Inclusion, Ledger, Place, Position, State, Sum, Takings, Transition, Unsettled,
+    Books, Charged, Clock, Drift, Inclusion, Ledger, NewPayment, PaymentId, Place, Position, State, Sum,
+    Takings, Transition, Unsettled, Windows,
 };
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 const DAY: i64 = 86_400;
@@ -57,12 +61,16 @@ async fn a_payment_is_in_a_window_until_its_block_is_that_old_and_in_the_lifetim
     paid(&ledger, 2, NOW - DAY).await;
     paid(&ledger, 3, NOW - DAY + 1).await;
     let now = takings(&mut books, &ledger).await;
-    assert_eq!((now.day, now.week, now.lifetime), (of(1), of(2), of(3)));
+    assert_eq!((now.charged.day, now.charged.week, now.charged.lifetime), (of(1), of(2), of(3)));
     assert_eq!(now.last, Some(NOW - DAY + 1));
     for (seconds, day, week) in [(1, 0, 2), (6 * DAY - 1, 0, 2), (6 * DAY, 0, 1), (6 * DAY + 1, 0, 0)] {
         hand.store((NOW + seconds) * 1_000, Ordering::SeqCst);
         let then = takings(&mut books, &ledger).await;
-        assert_eq!((then.day, then.week, then.lifetime), (of(day), of(week), of(3)), "after {seconds} s");
+        assert_eq!(
+            (then.charged.day, then.charged.week, then.charged.lifetime),
+            (of(day), of(week), of(3)),
+            "after {seconds} s"
+        );
         let anew = takings(&mut Books::default(), &ledger).await;
         assert_eq!(anew, then, "the same when read anew");
     }
@@ -75,12 +83,12 @@ async fn a_clock_that_was_ahead_for_a_while_leaves_no_hole_in_the_windows() {
     paid(&ledger, 1, NOW - 60).await;
     let before = takings(&mut books, &ledger).await;
     hand.store((NOW + 10 * DAY) * 1_000, Ordering::SeqCst);
-    assert_eq!(takings(&mut books, &ledger).await.week, of(0));
+    assert_eq!(takings(&mut books, &ledger).await.charged.week, of(0));
     hand.store((NOW + 1) * 1_000, Ordering::SeqCst);
     assert_eq!(takings(&mut books, &ledger).await, before);
     paid(&ledger, 2, NOW).await;
     let after = takings(&mut books, &ledger).await;
-    assert_eq!((after.day, after.week, after.lifetime), (of(2), of(2), of(2)));
+    assert_eq!((after.charged.day, after.charged.week, after.charged.lifetime), (of(2), of(2), of(2)));
 }
 
 #[tokio::test]
@@ -92,10 +100,10 @@ async fn a_payment_counts_once_whatever_becomes_of_its_block() {
     let id = ledger.payment_by_key(payment(1).key).await.expect("read").expect("stored").id;
     ledger.orphan(id, first.block_hash).await.expect("stored");
     let gone = takings(&mut books, &ledger).await;
-    assert_eq!((gone.day, gone.lifetime, gone.reversed), (of(2), of(2), of(1)));
+    assert_eq!((gone.charged.day, gone.charged.lifetime, gone.reversed), (of(2), of(2), of(1)));
     ledger.include(payment(1).key, at(9, NOW), "seen again").await.expect("stored");
     let back = takings(&mut books, &ledger).await;
-    assert_eq!((back.day, back.lifetime, back.reversed), (of(2), of(2), of(0)));
+    assert_eq!((back.charged.day, back.charged.lifetime, back.reversed), (of(2), of(2), of(0)));
     assert_eq!(back.last, Some(NOW));
     assert_eq!(takings(&mut Books::default(), &ledger).await, back);
 }
@@ -110,8 +118,8 @@ async fn without_the_reversed_the_lifetime_is_what_the_ledger_calls_earned() {
     ledger.orphan(id, first.block_hash).await.expect("stored");
     let takings = takings(&mut Books::default(), &ledger).await;
     let earned = &ledger.earnings().await.expect("read")[0];
-    assert_eq!(takings.lifetime.payments - takings.reversed.payments, earned.payments);
-    assert_eq!(takings.lifetime.amount.checked_sub(takings.reversed.amount), Some(earned.amount));
+    assert_eq!(takings.charged.lifetime.payments - takings.reversed.payments, earned.payments);
+    assert_eq!(takings.charged.lifetime.amount.checked_sub(takings.reversed.amount), Some(earned.amount));
 }
 
 #[tokio::test]
@@ -126,7 +134,10 @@ async fn what_is_earned_in_an_asset_is_added_up_over_offers() {
     let mut books = Books::default();
     books.follow(&ledger).await.expect("read");
     let sums = books.by_asset().expect("a sum");
-    assert_eq!(sums.get(&(CHAIN, ASSET)).map(|sum| (sum.day, sum.lifetime)), Some((of(2), of(2))));
+    assert_eq!(
+        sums.get(&(CHAIN, ASSET)).map(|sum| (sum.charged.day, sum.charged.lifetime)),
+        Some((of(2), of(2)))
+    );
 }
 
 #[tokio::test]
@@ -136,9 +147,9 @@ async fn books_follow_what_other_processes_write() {
     let (mine, other) = (open(&path, "mine"), open(&path, "other"));
     let mut books = Books::default();
     paid(&mine, 1, NOW).await;
-    assert_eq!(takings(&mut books, &mine).await.lifetime, of(1));
+    assert_eq!(takings(&mut books, &mine).await.charged.lifetime, of(1));
     paid(&other, 2, NOW).await;
-    assert_eq!(takings(&mut books, &mine).await.lifetime, of(2));
+    assert_eq!(takings(&mut books, &mine).await.charged.lifetime, of(2));
 }
 
 #[tokio::test]
@@ -147,7 +158,77 @@ async fn a_long_journal_is_read_to_its_end() {
     for number in 0..2_001 {
         paid(&ledger, number, NOW).await;
     }
-    assert_eq!(takings(&mut Books::default(), &ledger).await.week, of(2_001));
+    assert_eq!(takings(&mut Books::default(), &ledger).await.charged.week, of(2_001));
+}
+
+/// A payment whose only witness is a facilitator, at the time that the clock shows.
+async fn claimed(ledger: &Ledger, number: u64) -> PaymentId {
+    let blind =
+        NewPayment { verified_block: 0, question: Some(Bytes::from_static(b"{}")), ..payment(number) };
+    let id = owe(ledger, blind).await.id();
+    ledger.ask(id, "https://x402.example".to_owned()).await.expect("stored");
+    ledger.claimed(id, B256::repeat_byte(7)).await.expect("stored");
+    id
+}
+
+#[tokio::test]
+async fn a_claim_is_told_at_its_time_until_the_chain_tells() {
+    let (hand, ledger) = by_hand(NOW - 2 * DAY);
+    claimed(&ledger, 1).await;
+    hand.store(NOW * 1_000, Ordering::SeqCst);
+    let fails = claimed(&ledger, 2).await;
+    claimed(&ledger, 3).await;
+    let mut books = Books::default();
+    let now = takings(&mut books, &ledger).await;
+    assert_eq!(now.claimed, Windows { day: of(2), week: of(3), lifetime: of(3) });
+    assert_eq!((now.charged, now.last), (Windows::default(), None), "nobody has seen them");
+    ledger.fail(fails, "final blocks do not have it").await.expect("stored");
+    ledger.include(payment(3).key, at(3, NOW), "seen").await.expect("stored");
+    let now = takings(&mut books, &ledger).await;
+    assert_eq!(now.claimed, Windows { day: of(0), week: of(1), lifetime: of(1) });
+    assert_eq!(now.charged.lifetime, of(1));
+    assert_eq!(takings(&mut Books::default(), &ledger).await, now, "the same when read anew");
+    ledger.include(payment(1).key, at(4, NOW), "seen").await.expect("stored");
+    assert_eq!(takings(&mut books, &ledger).await.claimed, Windows::default());
+}
+
+#[tokio::test]
+async fn a_comparison_is_remembered_by_every_process_on_the_ledger() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let ledger = open(&path, "mine");
+    paid(&ledger, 1, NOW).await;
+    assert_eq!(ledger.comparisons().await, Ok(vec![]));
+    let drift = Drift { ledger_only: U256::MAX, chain_only: U256::from(1) };
+    ledger.compared(CHAIN, 2, [(ASSET, drift)].into()).await.expect("stored");
+    let other = open(&path, "other");
+    let found = other.comparisons().await.expect("read");
+    assert_eq!((found[0].chain, found[0].payments), (CHAIN, 2));
+    assert_eq!(found[0].drifts, [(ASSET, drift)].into());
+    ledger.compared(CHAIN, 0, BTreeMap::new()).await.expect("stored");
+    let found = other.comparisons().await.expect("read");
+    assert_eq!((found.len(), found[0].payments), (1, 0));
+    assert_eq!(found[0].drifts, [(ASSET, Drift::default())].into(), "what does not drift says so");
+}
+
+#[tokio::test]
+async fn a_payment_that_the_journal_has_otherwise_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    let ledger = open(&path, "mine");
+    let first = paid(&ledger, 1, NOW).await;
+    paid(&ledger, 2, NOW).await;
+    let id = ledger.payment_by_key(payment(1).key).await.expect("read").expect("stored").id;
+    ledger.orphan(id, first.block_hash).await.expect("stored");
+    let claim = claimed(&ledger, 3).await;
+    let _owed = owe(&ledger, payment(4)).await;
+    assert_eq!(ledger.journal_faults(10).await, Ok(vec![]));
+    let db = rusqlite::Connection::open(&path).expect("a database");
+    db.execute("DELETE FROM charges WHERE kind = 1", []).expect("written");
+    assert_eq!(ledger.journal_faults(10).await, Ok(vec![id]));
+    db.execute("DELETE FROM claims", []).expect("written");
+    assert_eq!(ledger.journal_faults(10).await, Ok(vec![id, claim]));
+    assert_eq!(ledger.journal_faults(1).await, Ok(vec![id]));
 }
 
 #[tokio::test]

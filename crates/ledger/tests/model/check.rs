@@ -311,17 +311,27 @@ async fn books(world: &mut World) -> Result<(), String> {
         here.extend(was_paid.then_some(row));
     }
     for ((offer, chain, asset), rows) in ever {
-        let takings = books.takings(&Position { offer, chain: ChainId::new(chain), asset });
+        let position = Position { offer: offer.clone(), chain: ChainId::new(chain), asset };
+        let takings = books.takings(&position);
         let gone: Vec<_> =
             rows.iter().filter(|row| !is_paid(row.state)).map(|row| row.terms.amount).collect();
+        let claims = world.model.rows.iter().filter(|row| {
+            let key = &row.terms.key;
+            row.state == State::Claimed
+                && (&row.terms.offer, key.chain.reference(), key.asset) == (&offer, chain, asset)
+        });
+        let claims: Vec<_> = claims.map(|row| row.terms.amount).collect();
+        let claimed = Sum { payments: claims.len() as u64, amount: sum(claims.into_iter()) };
         let counted =
             Sum { payments: rows.len() as u64, amount: sum(rows.iter().map(|row| row.terms.amount)) };
         let reversed = Sum { payments: gone.len() as u64, amount: sum(gone.into_iter()) };
-        same("what was ever charged", &takings.lifetime, &counted)?;
+        same("what was ever charged", &takings.charged.lifetime, &counted)?;
         same("what was reversed", &takings.reversed, &reversed)?;
+        same("what is claimed", &takings.claimed.lifetime, &claimed)?;
     }
     world.books = books;
-    Ok(())
+    let faults = world.ledger().journal_faults(1).await.map_err(unread)?;
+    same("payments that the journal has otherwise", &faults, &vec![])
 }
 
 async fn lists(world: &World, chain: ChainId) -> Result<(), String> {

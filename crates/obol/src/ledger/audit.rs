@@ -28,7 +28,7 @@ pub(super) async fn verify(compared: &Compared) -> Result<(), Failure> {
     for chain in ledger.chains().await? {
         audits.push(agree(&ledger, reached(&endpoints, chain)?).await?.0);
     }
-    report(&audits, &registry, compared.output)
+    report(&ledger, &audits, &registry, compared.output).await
 }
 
 pub(super) async fn reconcile(compared: &Compared) -> Result<(), Failure> {
@@ -41,6 +41,7 @@ pub(super) async fn reconcile(compared: &Compared) -> Result<(), Failure> {
         let endpoint = reached(&endpoints, chain)?;
         let (found, settled) = agree(&ledger, endpoint).await?;
         if settled == Settled::Yes && found.proven.is_empty() {
+            found.remember(&ledger).await?;
             audits.push(found);
             continue;
         }
@@ -62,9 +63,10 @@ pub(super) async fn reconcile(compared: &Compared) -> Result<(), Failure> {
                 "{chain}: what the ledger took from final blocks is not undone: ask another endpoint, or restore a backup"
             );
         }
+        left.remember(&ledger).await?;
         audits.push(left);
     }
-    report(&audits, &registry, compared.output)
+    report(&ledger, &audits, &registry, compared.output).await
 }
 
 fn reached(endpoints: &[Endpoint], chain: ChainId) -> Result<&Endpoint, Failure> {
@@ -115,12 +117,23 @@ pub(crate) async fn agree(ledger: &Ledger, endpoint: &Endpoint) -> Result<(Audit
     Ok((look, settled))
 }
 
-fn report(audits: &[Audit], registry: &Registry, output: Output) -> Result<(), Failure> {
+/// As many payments are named of which the journal is wrong.
+const NAMED: u32 = 1_000;
+
+async fn report(
+    ledger: &Ledger,
+    audits: &[Audit],
+    registry: &Registry,
+    output: Output,
+) -> Result<(), Failure> {
+    let journal = ledger.journal_faults(NAMED).await?;
     let differences: usize = audits.iter().map(|audit| audit.differences.len()).sum();
     match output {
         Output::Json => {
             let chains = audits.iter().map(|audit| AuditView::new(audit, registry)).collect();
-            output::print_json(&Comparison { agrees: differences == 0, chains });
+            let agrees = differences == 0 && journal.is_empty();
+            let journal = journal.iter().map(|id| id.0).collect();
+            output::print_json(&Comparison { agrees, chains, journal });
         }
         Output::Table => {
             let mut table =
@@ -139,6 +152,9 @@ fn report(audits: &[Audit], registry: &Registry, output: Output) -> Result<(), F
             for difference in audits.iter().flat_map(|audit| &audit.differences) {
                 output::print(&format!("{}\n", in_words(difference)));
             }
+            for id in &journal {
+                output::print(&format!("payment {}: the journal has it otherwise\n", id.0));
+            }
             output::print(&format!("\n{}\n", verdict(audits.len(), differences)));
             let proven: usize = audits.iter().map(|audit| audit.proven.len()).sum();
             if proven > 0 {
@@ -149,9 +165,14 @@ fn report(audits: &[Audit], registry: &Registry, output: Output) -> Result<(), F
             }
         }
     }
-    match differences {
-        0 => Ok(()),
-        some => Err(Failure::differs(format!("ledger and chain differ in {}", output::payments(some)))),
+    match (differences, journal.len()) {
+        (0, 0) => Ok(()),
+        (0, some) => Err(Failure::differs(format!(
+            "the journal, from which /metrics counts what was earned, has {} otherwise than the ledger: somebody has \
+             written to the file; restore a backup, and take earnings from obol ledger export until then",
+            output::payments(some)
+        ))),
+        (some, _) => Err(Failure::differs(format!("ledger and chain differ in {}", output::payments(some)))),
     }
 }
 
@@ -187,10 +208,13 @@ fn in_words(difference: &Difference) -> String {
 /// The ledger, held against each chain that it has payments on.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Comparison {
-    /// Whether no chain differs. When one does, the exit code is 3.
+    /// Whether no chain differs, and the journal does not. When one does, the exit code is 3.
     agrees: bool,
     /// Empty while the ledger has no payments.
     chains: Vec<AuditView>,
+    /// Payments that the ledger's journal, from which `/metrics` counts, has otherwise than they are, by id:
+    /// none, unless somebody else has written to the file. A thousand at most.
+    journal: Vec<i64>,
 }
 
 /// The ledger, held against one chain.

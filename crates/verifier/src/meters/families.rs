@@ -13,6 +13,7 @@ const ASSET: &[&str] = &["chain", "asset_symbol"];
 const ASSET_AND_WINDOW: &[&str] = &["chain", "asset_symbol", "window", "ledger"];
 const ASSET_AND_LEDGER: &[&str] = &["chain", "asset_symbol", "ledger"];
 const CHAIN: &[&str] = &["chain"];
+const CHAIN_AND_LEDGER: &[&str] = &["chain", "ledger"];
 
 families! { "obol_x402_verifier_":
     REQUESTS = Counter "requests_total" OFFER,
@@ -59,17 +60,21 @@ families! { "obol_x402_verifier_":
         "Of the payments of the lifetime those whose transfer is not on the chain now.";
     LEDGER_REVERSED_AMOUNT = Gauge "ledger_reversed_amount" OFFER_AND_LEDGER,
         "Their amount in atomic units.";
+    LEDGER_CLAIMED = Gauge "ledger_claimed_requests" OFFER_AND_WINDOW,
+        "Payments that a facilitator said within the window are settled, as long as the chain does not tell, by the ledger; only where there is no endpoint, or something is claimed.";
+    LEDGER_CLAIMED_AMOUNT = Gauge "ledger_claimed_amount" OFFER_AND_WINDOW,
+        "Their amount in atomic units.";
     CHAIN_CHARGED = Counter "chain_charged_requests_total" ASSET,
         "Payments at their first inclusion, also of offers that are not served any more.";
     CHAIN_SETTLED = Counter "chain_settled_amount_total" ASSET,
         "Their amount in atomic units.";
-    CHAIN_UNSETTLED = Gauge "chain_unsettled_payments" ASSET,
+    CHAIN_UNSETTLED = Gauge "chain_unsettled_payments" ASSET_AND_LEDGER,
         "Payments that are delivered and not on the chain, by the ledger, also of offers that are not served any more.";
-    CHAIN_UNSETTLED_AMOUNT = Gauge "chain_unsettled_amount" ASSET,
+    CHAIN_UNSETTLED_AMOUNT = Gauge "chain_unsettled_amount" ASSET_AND_LEDGER,
         "Their amount in atomic units.";
-    CHAIN_OLDEST = Gauge "chain_oldest_unsettled_seconds" ASSET,
+    CHAIN_OLDEST = Gauge "chain_oldest_unsettled_seconds" ASSET_AND_LEDGER,
         "When the oldest of them was taken, in seconds since the Unix epoch; absent when there is none.";
-    CHAIN_LOST_AMOUNT = Gauge "chain_lost_amount" ASSET,
+    CHAIN_LOST_AMOUNT = Gauge "chain_lost_amount" ASSET_AND_LEDGER,
         "Atomic units that were delivered on and will never be paid, also of offers that are not served any more.";
     CHAIN_LEDGER_CHARGED = Gauge "chain_ledger_charged_requests" ASSET_AND_WINDOW,
         "Payments by their first inclusion within the window, by the ledger, also of offers that are not served any more.";
@@ -77,14 +82,20 @@ families! { "obol_x402_verifier_":
         "Their amount in atomic units.";
     CHAIN_LEDGER_REVERSED = Gauge "chain_ledger_reversed_requests" ASSET_AND_LEDGER,
         "Of the payments of the lifetime those whose transfer is not on the chain now, also of such offers.";
+    CHAIN_LEDGER_CLAIMED = Gauge "chain_ledger_claimed_amount" ASSET_AND_WINDOW,
+        "Atomic units of the payments that a facilitator said within the window are settled, as long as the chain does not tell, by the ledger, also of such offers.";
+    ASSET_UNIT = Gauge "asset_unit" ASSET,
+        "Atomic units of one whole unit of the asset: 1000000 where it has 6 decimals.";
     HEAD = Gauge "chain_head_seconds" CHAIN,
         "Time of the newest block that the chain's endpoint has, in seconds since the Unix epoch; absent while it has none.";
-    DRIFT = Gauge "ledger_drift_payments" CHAIN,
-        "Payments of which ledger and chain say different things, by the last reconciliation.";
-    DRIFT_AMOUNT = Gauge "ledger_drift_amount" ASSET,
+    DRIFT = Gauge "ledger_drift_payments" CHAIN_AND_LEDGER,
+        "Payments of which ledger and chain say different things, by the last reconciliation, which the ledger remembers.";
+    DRIFT_AMOUNT = Gauge "ledger_drift_amount" ASSET_AND_LEDGER,
         "What the ledger calls paid less what the chain shows, in atomic units, by the last reconciliation.";
-    RECONCILED = Gauge "last_reconciliation_seconds" CHAIN,
-        "When ledger and chain were last compared, in seconds since the Unix epoch.";
+    RECONCILED = Gauge "last_reconciliation_seconds" CHAIN_AND_LEDGER,
+        "When ledger and chain were last compared, by whichever process, in seconds since the Unix epoch; absent before the first time.";
+    RECONCILIATION_UP = Gauge "reconciliation_up" CHAIN_AND_LEDGER,
+        "0 when this process's last try to compare ledger and chain came to nothing; absent where it does not compare.";
     VERIFY_DURATION = Histogram "verify_duration_seconds" CHAIN,
         "How long it takes to find out whether a payment is good.";
     SETTLE_DURATION = Histogram "settle_duration_seconds" CHAIN,

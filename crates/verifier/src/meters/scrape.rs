@@ -4,16 +4,16 @@
 
 use super::{
     Meters, Series, UNKNOWN, families as f,
-    told::{Exposed, Reader, Said, Told, by_asset},
+    told::{Reader, Told},
 };
 use crate::{
     body::HeldPage,
     catalog::{Catalog, Snapshot},
 };
-use alloy_primitives::{Address, U256};
+use alloy_primitives::Address;
 use obol_core::ChainId;
-use obol_facilitator::{Facilitator, Report, SettlerState};
-use obol_ledger::{Ledger, Takings};
+use obol_facilitator::{Facilitator, Report};
+use obol_ledger::Ledger;
 use obol_telemetry::{Family, Labels, Page, Value};
 use std::{
     collections::BTreeSet,
@@ -52,11 +52,11 @@ impl Default for Scraper {
 }
 
 /// What a page is written from.
-struct Sources {
-    meters: Arc<Meters>,
-    snapshot: Option<Arc<Snapshot>>,
-    told: Told,
-    reports: Vec<Report>,
+pub(super) struct Sources {
+    pub(super) meters: Arc<Meters>,
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) told: Told,
+    pub(super) reports: Vec<Report>,
 }
 
 impl Scraper {
@@ -89,11 +89,16 @@ impl Sources {
         page.into_text()
     }
 
-    fn series(&self) -> &[Arc<Series>] {
+    pub(super) fn series(&self) -> &[Arc<Series>] {
         self.snapshot.as_deref().map(Snapshot::series).unwrap_or_default()
     }
 
-    fn each<V: Into<Value>>(&self, page: &mut Page, family: &Family, value: impl Fn(&Series) -> V) {
+    pub(super) fn each<V: Into<Value>>(
+        &self,
+        page: &mut Page,
+        family: &Family,
+        value: impl Fn(&Series) -> V,
+    ) {
         let mut samples = page.family(family);
         for series in self.series() {
             samples.add(&series.labels, value(series));
@@ -119,54 +124,8 @@ impl Sources {
         self.each(page, &f::SETTLED_AMOUNT, |series| series.settled.get());
     }
 
-    fn takings(&self) -> impl Iterator<Item = (&Arc<Series>, &Takings)> {
-        self.told.books.iter().flat_map(|said| self.series().iter().zip(&said.takings))
-    }
-
-    fn exposure(&self, page: &mut Page, exposed: &Exposed) {
-        let of = |series: &Series| exposed.open.get(&series.position);
-        self.each(page, &f::UNSETTLED, |series| of(series).map_or(0, |line| line.payments));
-        self.each(page, &f::UNSETTLED_AMOUNT, |series| {
-            of(series).map_or(U256::ZERO, |line| line.amount.atomic())
-        });
-        let mut oldest = page.family(&f::OLDEST_UNSETTLED);
-        for series in self.series() {
-            if let Some(line) = of(series) {
-                oldest.add(&series.labels, line.oldest.seconds().to_string());
-            }
-        }
-        let of = |series: &Series| exposed.lost.get(&series.position);
-        self.each(page, &f::LOST, |series| of(series).map_or(0, |line| line.payments));
-        self.each(page, &f::LOST_AMOUNT, |series| of(series).map_or(U256::ZERO, |line| line.amount.atomic()));
-        self.exposure_by_asset(page, exposed);
-    }
-
-    /// Whoever sold it: what an offer that is gone has outstanding is still to be settled.
-    fn exposure_by_asset(&self, page: &mut Page, exposed: &Exposed) {
-        let open = by_asset(&exposed.open);
-        let mut payments = page.family(&f::CHAIN_UNSETTLED);
-        for (labels, place) in self.assets_and(open.keys()) {
-            payments.add(&labels, open.get(&place).map_or(0, |sum| sum.payments));
-        }
-        let mut amounts = page.family(&f::CHAIN_UNSETTLED_AMOUNT);
-        for (labels, place) in self.assets_and(open.keys()) {
-            amounts.add(&labels, open.get(&place).map_or(U256::ZERO, |sum| sum.amount));
-        }
-        let mut oldest = page.family(&f::CHAIN_OLDEST);
-        for (labels, place) in self.assets_and(open.keys()) {
-            if let Some(sum) = open.get(&place) {
-                oldest.add(&labels, sum.oldest.seconds().to_string());
-            }
-        }
-        let lost = by_asset(&exposed.lost);
-        let mut amounts = page.family(&f::CHAIN_LOST_AMOUNT);
-        for (labels, place) in self.assets_and(lost.keys()) {
-            amounts.add(&labels, lost.get(&place).map_or(U256::ZERO, |sum| sum.amount));
-        }
-    }
-
     /// Every asset that is known, and these, with what they are called.
-    fn assets_and<'a>(
+    pub(super) fn assets_and<'a>(
         &'a self,
         more: impl Iterator<Item = &'a (ChainId, Address)>,
     ) -> impl Iterator<Item = (Labels, (ChainId, Address))> {
@@ -176,142 +135,10 @@ impl Sources {
     }
 
     /// What an asset is called. Two that nobody knows are still two.
-    fn symbol(&self, id: ChainId, address: Address) -> String {
+    pub(super) fn symbol(&self, id: ChainId, address: Address) -> String {
         let registry = &self.meters.registry;
         let known = registry.asset_at(id, address);
         known.map_or_else(|_| format!("{UNKNOWN}@{address}"), |known| registry.label(known))
-    }
-
-    fn ledger(&self, page: &mut Page) {
-        let mut last = page.family(&f::LAST_SUCCESS);
-        for (series, takings) in self.takings() {
-            if let Some(at) = takings.last {
-                last.add(&series.labels, at.to_string());
-            }
-        }
-        if let Some(exposed) = &self.told.exposed {
-            self.exposure(page, exposed);
-        }
-        let mut limits = page.family(&f::UNSETTLED_LIMIT);
-        for (series, limit) in self.snapshot.iter().flat_map(|snapshot| snapshot.limits()) {
-            limits.add(&series.labels, limit.atomic());
-        }
-        let Some(Said { id: ledger, by_asset, .. }) = &self.told.books else { return };
-        let windows = ["24h", "7d", "lifetime"].map(|window| ledger.with([("window", window)]));
-        let sums = |takings: &Takings| [takings.day, takings.week, takings.lifetime];
-        let mut charged = page.family(&f::LEDGER_CHARGED);
-        for (series, takings) in self.takings() {
-            for (window, sum) in windows.iter().zip(sums(takings)) {
-                charged.add_with(&series.labels, window, sum.payments);
-            }
-        }
-        let mut settled = page.family(&f::LEDGER_SETTLED);
-        for (series, takings) in self.takings() {
-            for (window, sum) in windows.iter().zip(sums(takings)) {
-                settled.add_with(&series.labels, window, sum.amount.atomic());
-            }
-        }
-        let mut reversed = page.family(&f::LEDGER_REVERSED);
-        for (series, takings) in self.takings() {
-            reversed.add_with(&series.labels, ledger, takings.reversed.payments);
-        }
-        let mut reversed = page.family(&f::LEDGER_REVERSED_AMOUNT);
-        for (series, takings) in self.takings() {
-            reversed.add_with(&series.labels, ledger, takings.reversed.amount.atomic());
-        }
-        let lines: Vec<_> = self
-            .assets_and(by_asset.keys())
-            .map(|(labels, place)| (labels, by_asset.get(&place).copied().unwrap_or_default()))
-            .collect();
-        let mut charged = page.family(&f::CHAIN_LEDGER_CHARGED);
-        for (labels, takings) in &lines {
-            for (window, sum) in windows.iter().zip(sums(takings)) {
-                charged.add_with(labels, window, sum.payments);
-            }
-        }
-        let mut settled = page.family(&f::CHAIN_LEDGER_SETTLED);
-        for (labels, takings) in &lines {
-            for (window, sum) in windows.iter().zip(sums(takings)) {
-                settled.add_with(labels, window, sum.amount.atomic());
-            }
-        }
-        let mut reversed = page.family(&f::CHAIN_LEDGER_REVERSED);
-        for (labels, takings) in &lines {
-            reversed.add_with(labels, ledger, takings.reversed.payments);
-        }
-    }
-
-    fn chains(&self, page: &mut Page) {
-        let mut charged = page.family(&f::CHAIN_CHARGED);
-        self.meters.assets().for_each(|meters| charged.add(&meters.labels, meters.charged.get()));
-        let mut settled = page.family(&f::CHAIN_SETTLED);
-        self.meters.assets().for_each(|meters| settled.add(&meters.labels, meters.settled.get()));
-        let mut heads = page.family(&f::HEAD);
-        for report in &self.reports {
-            if let Some(head) = report.head {
-                heads.add(&chain(report.chain), head.to_string());
-            }
-        }
-        self.drift(page);
-        let mut verify = page.family(&f::VERIFY_DURATION);
-        self.meters.chains.iter().for_each(|(id, meters)| verify.histogram(&chain(*id), &meters.verify));
-        let mut settle = page.family(&f::SETTLE_DURATION);
-        self.meters.chains.iter().for_each(|(id, meters)| settle.histogram(&chain(*id), &meters.settle));
-        self.gas(page);
-        let mut states = page.family(&f::SETTLER_STATE);
-        for report in &self.reports {
-            for state in SettlerState::ALL {
-                let labels = chain(report.chain).with([("state", state.as_str())]);
-                states.add(&labels, u64::from(report.state == *state));
-            }
-        }
-        let mut up = page.family(&f::FACILITATOR_UP);
-        for report in &self.reports {
-            for (url, well) in &report.facilitators {
-                up.add(&chain(report.chain).with([("facilitator", url.as_str())]), u64::from(*well));
-            }
-        }
-    }
-
-    fn drift(&self, page: &mut Page) {
-        let compared =
-            || self.reports.iter().filter_map(|report| Some((report.chain, report.drift.as_ref()?)));
-        let mut payments = page.family(&f::DRIFT);
-        compared().for_each(|(id, drift)| payments.add(&chain(id), drift.payments));
-        let mut amounts = page.family(&f::DRIFT_AMOUNT);
-        for (id, drift) in compared() {
-            for (address, amount) in &drift.amounts {
-                amounts.add(&asset(id, &self.symbol(id, *address)), amount.to_string());
-            }
-        }
-        let mut at = page.family(&f::RECONCILED);
-        compared().for_each(|(id, drift)| at.add(&chain(id), drift.at.seconds().to_string()));
-    }
-
-    fn gas(&self, page: &mut Page) {
-        let mut balances = page.family(&f::BALANCE);
-        for report in &self.reports {
-            if let Some(balance) = report.balance {
-                balances.add(&chain(report.chain), balance);
-            }
-        }
-        let mut spent = page.family(&f::GAS_SPENT);
-        let books = self.told.books.as_ref();
-        for (id, wei) in books.iter().flat_map(|said| &said.spent) {
-            spent.add(&chain(*id).with([("window", "24h")]), *wei);
-        }
-        let mut days = page.family(&f::GAS_DAYS);
-        for report in &self.reports {
-            let spent = books.and_then(|said| said.spent.get(&report.chain)).filter(|spent| !spent.is_zero());
-            if let Some((balance, spent)) = report.balance.zip(spent) {
-                let hundredths = balance.saturating_mul(U256::from(100)) / spent;
-                let hundred = U256::from(100);
-                days.add(
-                    &chain(report.chain),
-                    format!("{}.{:02}", hundredths / hundred, (hundredths % hundred).to::<u64>()),
-                );
-            }
-        }
     }
 
     fn process(&self, page: &mut Page) {
@@ -328,10 +155,10 @@ impl Sources {
     }
 }
 
-fn chain(id: ChainId) -> Labels {
+pub(super) fn chain(id: ChainId) -> Labels {
     Labels::new([("chain", id.to_string().as_str())])
 }
 
-fn asset(id: ChainId, symbol: &str) -> Labels {
+pub(super) fn asset(id: ChainId, symbol: &str) -> Labels {
     chain(id).with([("asset_symbol", symbol)])
 }

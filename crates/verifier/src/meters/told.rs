@@ -4,7 +4,7 @@ use crate::catalog::Snapshot;
 use alloy_primitives::{Address, U256};
 use obol_core::ChainId;
 use obol_facilitator::Report;
-use obol_ledger::{Books, Ledger, LedgerError, Position, Takings, Timestamp, Unsettled};
+use obol_ledger::{Books, Comparison, Ledger, LedgerError, Position, Takings, Timestamp, Unsettled};
 use obol_serve::Trouble;
 use obol_telemetry::Labels;
 use std::{
@@ -32,17 +32,22 @@ struct Read {
     books: Books,
     /// Which ledger.
     id: Option<String>,
+    comparisons: Vec<Comparison>,
 }
 
 /// What the ledger says.
 #[derive(Default)]
 pub(super) struct Told {
+    /// Which ledger; none until it could be read.
+    pub(super) id: Option<Labels>,
     /// Delivered and not paid; none when it could not be read for this scrape.
     pub(super) exposed: Option<Exposed>,
     /// Whether it takes what is written.
     pub(super) writable: bool,
     /// None before all of the journal was read once: a sum of a part of it would be too small.
     pub(super) books: Option<Said>,
+    /// What the last comparisons with chains came to, as last read.
+    pub(super) comparisons: Vec<Comparison>,
 }
 
 /// What is delivered and not paid.
@@ -55,7 +60,6 @@ pub(super) struct Exposed {
 
 /// What its journal comes to.
 pub(super) struct Said {
-    pub(super) id: Labels,
     /// Of each of the snapshot's series, in their order.
     pub(super) takings: Vec<Takings>,
     /// Of each asset, whoever sold it.
@@ -80,6 +84,8 @@ impl Reader {
             Ok(Err(error)) => self.fails(&error),
             Err(_) => self.fails(&"it takes too long"),
         }
+        told.id = read.id.as_deref().map(|id| Labels::new([("ledger", id)]));
+        told.comparisons.clone_from(&read.comparisons);
         match read.said(snapshot, reports) {
             Ok(said) => told.books = said,
             Err(error) => self.fails(&error),
@@ -100,6 +106,7 @@ impl Read {
         if self.id.is_none() {
             self.id = Some(ledger.id().await?);
         }
+        self.comparisons = ledger.comparisons().await?;
         self.books.follow(ledger).await?;
         let by_position =
             |lines: Vec<Unsettled>| lines.into_iter().map(|line| (line.position.clone(), line)).collect();
@@ -108,11 +115,12 @@ impl Read {
     }
 
     fn said(&self, snapshot: Option<&Snapshot>, reports: &[Report]) -> Result<Option<Said>, LedgerError> {
-        let Some(id) = self.id.as_deref().filter(|_| self.books.are_whole()) else { return Ok(None) };
+        if !self.books.are_whole() {
+            return Ok(None);
+        }
         let series = snapshot.map(Snapshot::series).unwrap_or_default();
         let settlers = reports.iter().filter_map(|report| Some((report.chain, report.settler?)));
         Ok(Some(Said {
-            id: Labels::new([("ledger", id)]),
             takings: series.iter().map(|series| self.books.takings(series.position())).collect(),
             by_asset: self.books.by_asset()?,
             spent: settlers.map(|(chain, settler)| (chain, self.books.spent(chain, settler))).collect(),

@@ -4,9 +4,12 @@ use super::{AT, PAID, USDC, assert_counts, assert_ledger, customer, offer, open,
 use anyhow::{Context, Result, ensure};
 use hyper::StatusCode;
 use obol_core::{Amount, Charge, Exposure, Offer, Reason};
-use obol_devchain::Mining;
+use obol_devchain::{
+    Devchain, Mining, Options,
+    fault::{Fault, FaultyRpc},
+};
 use obol_ledger::State;
-use obol_tests::{Checking, Manner, RemoteShop, Shop, ShopOptions, Upstream, until};
+use obol_tests::{Checking, Manner, RemoteShop, Scrape, Shop, ShopOptions, Upstream, until};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,7 +119,63 @@ async fn a_scrape_tells_that_the_ledger_and_the_chain_agree_or_by_how_much_they_
     })
     .await?;
     assert_eq!(scrape(&shop).await?.one("ledger_drift_amount", &chain)?, 10_000);
-    Ok(())
+    // A process that has not compared yet remembers what the last one has found.
+    let mut options = ShopOptions::default();
+    options.seller.timing.reconcile = Some(Duration::from_secs(3_600));
+    let shop = shop.reopen(options).await?;
+    shop.sell(AT, &upstream)?;
+    let told = scrape(&shop).await?;
+    assert_eq!(told.one("ledger_drift_payments", &chain)?, 1);
+    assert_eq!(told.one("ledger_drift_amount", &chain)?, 10_000);
+    assert!(told.one("last_reconciliation_seconds", &chain)? > since);
+    // One that never compares does not show how the last comparison ages.
+    let shop = shop.reopen(ShopOptions::default()).await?;
+    shop.sell(AT, &upstream)?;
+    for family in ["ledger_drift_payments", "last_reconciliation_seconds", "reconciliation_up"] {
+        assert_eq!(scrape(&shop).await?.all(family, &[]).count(), 0, "{family}");
+    }
+    shop.abandon().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_on_a_ledger_tell_the_same_comparison() -> Result<()> {
+    let mut options = ShopOptions::default();
+    options.seller.timing.reconcile = Some(Duration::from_millis(200));
+    let (shop, upstream) = (Shop::open(options).await?, Upstream::hello().await?);
+    shop.sell(AT, &upstream)?;
+    ensure!(customer(&shop).buy(AT).await?.status == StatusCode::OK);
+    let mut options = ShopOptions::default();
+    options.seller.timing.reconcile = Some(Duration::from_secs(3_600));
+    let till = shop.second_till(options).await?;
+    till.publish(&[shop.offer(AT, &upstream)])?;
+    let chain = [("chain", "eip155:84532")];
+    until("the one tells what the other has found", async || {
+        let told = Scrape::of(till.admin).await?;
+        Ok(told.one("last_reconciliation_seconds", &chain).is_ok().then_some(()))
+    })
+    .await?;
+    till.stop().await?;
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_comparison_came_to_nothing_is_told_until_one_works() -> Result<()> {
+    let chain = Devchain::start(Options::default()).await?;
+    let rpc = FaultyRpc::start(chain.url()).await?;
+    let mut options = ShopOptions { rpc: Some(rpc.url().to_owned()), ..ShopOptions::default() };
+    options.seller.timing.reconcile = Some(Duration::from_millis(200));
+    let (shop, upstream) = (Shop::open_on(chain, options).await?, Upstream::hello().await?);
+    shop.sell(AT, &upstream)?;
+    rpc.set(Fault::Disconnect);
+    let up = [("chain", "eip155:84532")];
+    for wanted in [0, 1] {
+        until("how comparing goes is told", async || {
+            Ok((scrape(&shop).await?.one("reconciliation_up", &up)? == wanted).then_some(()))
+        })
+        .await?;
+        rpc.heal();
+    }
+    shop.close().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,6 +214,22 @@ async fn what_a_facilitator_only_says_is_claimed_and_not_charged() -> Result<()>
     assert_counts(&told, PAID, &counts)?;
     assert_ledger(&told, PAID, 0, 0)?;
     assert_eq!(told.all("last_payment_success_seconds", &[]).count(), 0);
+    let claims = |told: &Scrape| -> Result<[u64; 6]> {
+        let of = |family: &str, window| told.one(family, &[USDC[0], USDC[1], ("window", window)]);
+        let of_offer = |family: &str, window| told.one(family, &[offer(PAID)[1], ("window", window)]);
+        Ok([
+            of_offer("ledger_claimed_requests", "24h")?,
+            of_offer("ledger_claimed_requests", "lifetime")?,
+            of_offer("ledger_claimed_amount", "7d")?,
+            of_offer("ledger_claimed_amount", "lifetime")?,
+            of("chain_ledger_claimed_amount", "24h")?,
+            of("chain_ledger_claimed_amount", "lifetime")?,
+        ])
+    };
+    let one = [1, 1, 10_000, 10_000, 10_000, 10_000];
+    assert_eq!(claims(&told)?, one);
+    let remote = remote.reopen(false).await?;
+    assert_eq!(claims(&scrape(&remote.shop).await?)?, one, "the ledger remembers");
     // With an endpoint the chain says so, too.
     let remote = remote.reopen(true).await?;
     until("charged", async || {
@@ -162,7 +237,10 @@ async fn what_a_facilitator_only_says_is_claimed_and_not_charged() -> Result<()>
         Ok((told.one("chain_charged_requests_total", &USDC)? == 1).then_some(()))
     })
     .await?;
-    assert_ledger(&scrape(&remote.shop).await?, PAID, 1, 10_000)?;
+    let told = scrape(&remote.shop).await?;
+    assert_ledger(&told, PAID, 1, 10_000)?;
+    assert_eq!(told.all("ledger_claimed_requests", &[]).count(), 0, "nothing is, and there is an endpoint");
+    assert_eq!(told.one("chain_ledger_claimed_amount", &[("window", "lifetime"), USDC[0], USDC[1]])?, 0);
     remote.close().await
 }
 
