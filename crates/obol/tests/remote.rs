@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use obol_core::{Reason, WireVersion};
 use obol_devchain::{Devchain, Options};
+use obol_ledger::Ledger;
 use obol_tests::{Buyer, Customer, Upstream, fetch, get, paid, until};
 use serde_json::Value;
 use std::{fs, net::SocketAddr, path::Path, process::Stdio};
@@ -138,6 +139,38 @@ async fn a_seller_without_key_or_endpoint_sells_on_a_facilitators_word_and_check
     assert_eq!((&earned[0]["amount"], &earned[0]["claimed_amount"]), (&"10000".into(), &"0".into()));
     let listed = ledger(folder, &["list"]).await?;
     assert_eq!(listed[0]["evidence"], "chain");
+    let remembered = Ledger::open_read_only(&folder.join("obol.db"))?.comparisons().await?;
+    let remembered: Vec<_> = remembered.iter().map(|last| last.payments).collect();
+    assert_eq!(remembered, [0], "a running verifier tells it");
+    chain.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_somebody_has_written_to_is_no_ledger_that_agrees() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (folder, chain) = (folder.path(), Devchain::start(Options::default()).await?);
+    sell_one(folder, &chain).await?;
+    let rpc = format!("base-sepolia={}", chain.url());
+    ledger(folder, &["reconcile", "--rpc", &rpc]).await?;
+    rusqlite::Connection::open(folder.join("obol.db"))?.execute("DELETE FROM charges", [])?;
+    for output in ["json", "table"] {
+        let told = Command::new(env!("CARGO_BIN_EXE_obol"))
+            .args(["ledger", "verify", "--ledger", "obol.db", "--output", output, "--rpc", &rpc])
+            .current_dir(folder)
+            .output()
+            .await?;
+        let said = String::from_utf8_lossy(&told.stderr);
+        assert_eq!(told.status.code(), Some(3), "{said}");
+        assert!(said.contains("has one payment otherwise than the ledger"), "{said}");
+        let found = String::from_utf8_lossy(&told.stdout);
+        if output == "json" {
+            let found: Value = serde_json::from_str(&found)?;
+            assert_eq!((&found["agrees"], &found["journal"]), (&false.into(), &vec![1].into()));
+        } else {
+            assert!(found.contains("payment 1: the journal has it otherwise\n"), "{found}");
+        }
+    }
     chain.stop().await;
     Ok(())
 }

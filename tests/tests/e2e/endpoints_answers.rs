@@ -2,9 +2,9 @@
 
 use alloy_primitives::Address;
 use anyhow::Result;
-use obol_core::Reason;
+use obol_core::{Amount, Reason};
 use obol_devchain::{
-    CHAIN, Mining,
+    CHAIN, Devchain, Mining, Options, USDC,
     fault::{Fault, Rule},
 };
 use obol_evm::RpcError;
@@ -143,5 +143,19 @@ async fn events_of_blocks_that_the_node_does_not_have_are_not_taken_for_none() -
         other => panic!("{other:?}"),
     }
     rig.close().await?.assert(0, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_of_nothing_is_no_transfer_to_a_payee() -> Result<()> {
+    let chain = Devchain::start(Options::default()).await?;
+    let payee = chain.seller().address;
+    // Who has no coins at all.
+    let stranger = Stranger::on(&chain);
+    stranger.done(stranger.give(payee, Amount::ZERO).await?).await?;
+    let at = chain.block_number().await?;
+    assert!(chain.transfer_events(at).await?.iter().any(|made| made.to == payee), "it is on the chain");
+    assert_eq!(chain.rpc().transfers_to(&[(USDC, payee)], at, at).await?, []);
+    chain.stop().await;
     Ok(())
 }

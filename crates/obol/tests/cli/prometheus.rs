@@ -181,6 +181,65 @@ async fn two_payments_are_recorded_as_two_over_restarts_gaps_and_new_instances()
     Ok(())
 }
 
+/// What a shop has none of that has sold twice, and to which nothing bad has happened.
+const NOTHING: [&str; 6] = [
+    "payment_failure_reasons_total",
+    "refused_requests_total",
+    "unsettled_amount_limit",
+    "verifier_oldest_unsettled_seconds",
+    "chain_oldest_unsettled_seconds",
+    "facilitator_up",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_panel_of_the_dashboard_shows_something_after_two_sales() -> Result<()> {
+    let Some(prometheus) = Observer::start().await? else { return Ok(()) };
+    let shop = Shop::open().await?;
+    let selling = shop.sell().await?;
+    prometheus.target(&[selling.admin])?;
+    recorded(&prometheus, "0", "0").await?;
+    for buyer in 0..2 {
+        shop.buy(&selling, buyer, "hello").await?;
+    }
+    recorded(&prometheus, "2", "20000").await?;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/prometheus/grafana.json");
+    let dashboard: serde_json::Value = serde_json::from_slice(&fs::read(path)?)?;
+    let panels = dashboard["panels"].as_array().context("panels")?;
+    let mut asked = 0;
+    for panel in panels {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let expression = target["expr"].as_str().context("expr")?;
+            let chosen = [
+                ("$offer_namespace", ".+"),
+                ("$offer_name", ".+"),
+                ("$__rate_interval", "1m"),
+                ("$__range", "1h"),
+            ];
+            let expression = chosen
+                .iter()
+                .fold(expression.to_owned(), |expression, (name, value)| expression.replace(name, value));
+            ensure!(!expression.contains('$'), "{expression}");
+            asked += 1;
+            if NOTHING.iter().any(|family| expression.contains(family)) {
+                ensure!(prometheus.query(&expression).await?.is_empty(), "{expression} shows something");
+                continue;
+            }
+            until(format!("{} shows something by {expression}", panel["title"]), async || {
+                let found = prometheus.query(&expression).await?;
+                Ok((!found.is_empty() && found.iter().all(|sample| sample.value() != "NaN")).then_some(()))
+            })
+            .await?;
+        }
+    }
+    ensure!(asked > 40, "{asked}");
+    let earned = panels.iter().find(|panel| panel["title"] == "Earned by whole chains, ever");
+    let earned = earned.and_then(|panel| panel["targets"][0]["expr"].as_str()).context("earned")?;
+    let found = prometheus.query(earned).await?;
+    let values: Vec<_> = found.iter().map(|sample| sample.value()).collect();
+    ensure!(values.contains(&"0.02"), "in whole units: {values:?}");
+    Ok(())
+}
+
 #[test]
 fn the_demo_shows_what_prometheus_has_recorded_beside_the_ledger() -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
