@@ -5,6 +5,7 @@ mod challenge;
 mod facilitator;
 mod forward_auth;
 mod gate;
+mod journal;
 mod lookup;
 mod memory;
 mod metrics;
@@ -41,10 +42,12 @@ pub(crate) enum Bench {
     /// Of obol verifier: memory_idle, memory_10k_offers.
     #[value(alias = "memory_idle", alias = "memory_10k_offers")]
     Memory,
-    /// What observing costs: counted, scraped_latency, reload_10000, and for 10, 1,000 and 10,000 offers scrape_10,
-    /// scrape_10_size and so on.
+    /// What observing costs: counted, counted_cpu, scraped_latency, reload_10000, and for 10, 1,000 and 10,000 offers scrape_10,
+    /// scrape_10_size and so on; of an old ledger
+    /// journal_first, journal_next and scraped_reservation.
     #[value(
         alias = "counted",
+        alias = "counted_cpu",
         alias = "scrape_10",
         alias = "scrape_10_size",
         alias = "scrape_1000",
@@ -52,7 +55,10 @@ pub(crate) enum Bench {
         alias = "scrape_10000",
         alias = "scrape_10000_size",
         alias = "scraped_latency",
-        alias = "reload_10000"
+        alias = "reload_10000",
+        alias = "journal_first",
+        alias = "journal_next",
+        alias = "scraped_reservation"
     )]
     Metrics,
     /// From a request's path to its offer.

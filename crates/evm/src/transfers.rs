@@ -5,6 +5,7 @@ use crate::{Block, BlockTag, Log, NonceState, Receipt, Rpc, RpcError, abi::Token
 use alloy_primitives::{Address, B256};
 use alloy_sol_types::{SolCall, SolEvent};
 use obol_core::Amount;
+use std::collections::{HashMap, VecDeque};
 
 /// `AuthorizationUsed` and the `Transfer` that belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,18 +46,24 @@ pub enum AuthorizationEvent {
 const SEARCHES: usize = 20;
 
 /// Pairs the events of one transaction. Each `Transfer` explains at most one authorization:
-/// the nearest one after it, which is how every published token emits them.
+/// the nearest one after it, which is how every published token emits them. Anybody may put
+/// thousands of events of contracts of their own into a transaction.
 pub fn authorized_transfers(logs: &[Log]) -> Vec<AuthorizedTransfer> {
-    let mut transfers: Vec<_> = logs.iter().filter_map(plain_transfer).collect();
+    let mut logs: Vec<_> = logs.iter().collect();
+    logs.sort_by_key(|log| log.log_index);
+    let mut transfers: HashMap<_, VecDeque<PlainTransfer>> = HashMap::new();
+    for transfer in logs.iter().filter_map(|log| plain_transfer(log)) {
+        transfers.entry((transfer.token, transfer.from)).or_default().push_back(transfer);
+    }
     logs.iter()
         .filter_map(|log| {
             let used = decode::<Token::AuthorizationUsed>(log)?;
-            let at = transfers.iter().position(|transfer| {
-                transfer.token == log.address
-                    && transfer.from == used.authorizer
-                    && transfer.log_index > log.log_index.to::<u64>()
-            })?;
-            let transfer = transfers.remove(at);
+            let transfers = transfers.get_mut(&(log.address, used.authorizer))?;
+            // The authorizations that follow come later still.
+            while transfers.front().is_some_and(|first| first.log_index <= log.log_index.to::<u64>()) {
+                transfers.pop_front();
+            }
+            let transfer = transfers.pop_front()?;
             Some(AuthorizedTransfer {
                 token: log.address,
                 payer: used.authorizer,

@@ -9,14 +9,11 @@ use crate::{
 use alloy_primitives::U256;
 use obol_core::{Chain, ChainId, PaymentKey, TransferMethod};
 use obol_evm::{AuthorizedTransfer, BlockTag, PlainTransfer, Rpc, RpcError};
-use obol_ledger::{Drift, Ledger, LedgerError, PaymentId, PaymentRecord, State};
+use obol_ledger::{Comparison, Drift, Found, Ledger, LedgerError, PaymentId, PaymentRecord, State};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
-
-/// Receipts in one request.
-const RECEIPTS: usize = 100;
 
 /// Rows of the ledger read at once.
 const PAGE: u32 = 1_000;
@@ -46,8 +43,8 @@ impl Audit {
         self.differences.iter().filter(|difference| !difference.is_claim())
     }
 
-    /// Has the ledger keep what this has come to, for every process on it to tell.
-    pub async fn remember(&self, ledger: &Ledger) -> Result<(), LedgerError> {
+    /// Has the ledger remember what it came to by this endpoint, for every process to tell that asks it, too.
+    pub async fn remember(&self, ledger: &Ledger, rpc: &Rpc) -> Result<Comparison, LedgerError> {
         let mut drifts: BTreeMap<_, Drift> = BTreeMap::new();
         for difference in self.drifting() {
             let (record, side): (_, fn(&mut Drift) -> &mut U256) = match difference {
@@ -59,7 +56,13 @@ impl Audit {
             let sum = side(drifts.entry(record.key.asset).or_default());
             *sum = sum.saturating_add(record.amount.atomic());
         }
-        ledger.compared(self.chain, self.drifting().count() as u64, drifts).await
+        for transfer in &self.unattributed {
+            let sum = &mut drifts.entry(transfer.token).or_default().unattributed;
+            *sum = sum.saturating_add(transfer.amount.atomic());
+        }
+        let payments = self.drifting().count() as u64;
+        let found = Found { payments, unattributed: self.unattributed.len() as u64, drifts };
+        ledger.compared(self.chain, rpc.shown(), found).await
     }
 }
 
@@ -128,9 +131,9 @@ pub async fn audit(
     let watched: Vec<_> = payees.iter().map(|payee| (payee.asset, payee.payee)).collect();
     let mut plain = Vec::new();
     let mut from = from_block;
-    let mut range = Range::default();
+    let mut range = Range::of_blocks();
     while from <= head {
-        let to = head.min(from.saturating_add(range.blocks() - 1));
+        let to = head.min(from.saturating_add(range.get() - 1));
         match rpc.transfers_to(&watched, from, to).await {
             Ok(found) => {
                 plain.extend(found);
@@ -144,7 +147,7 @@ pub async fn audit(
         progress(to, head);
         from = to + 1;
     }
-    let transfers = authorized(rpc, chain, &plain).await?;
+    let transfers = authorized(ledger, rpc, chain, &plain).await?;
     let mut audit = compare(ledger, chain, (from_block, head), transfers, plain).await?;
     // Blocks may have come since the first look; what is beyond them is on no chain.
     let head = rpc.latest_block().await?.number.to::<u64>();
@@ -156,12 +159,34 @@ pub async fn audit(
     Ok(audit)
 }
 
-async fn authorized(rpc: &Rpc, chain: ChainId, plain: &[PlainTransfer]) -> Result<Transfers, AuditError> {
+/// Of those only that may be payments of the ledger: what others send to a payee, in transactions of any
+/// size, is not looked into.
+async fn authorized(
+    ledger: &Ledger,
+    rpc: &Rpc,
+    chain: ChainId,
+    plain: &[PlainTransfer],
+) -> Result<Transfers, AuditError> {
+    let known = ledger.known_payers(plain.iter().map(|transfer| transfer.from).collect()).await?;
     let mut seen = HashSet::new();
-    let hashes: Vec<_> = plain.iter().map(|transfer| transfer.tx).filter(|tx| seen.insert(*tx)).collect();
+    let payers = plain.iter().filter(|transfer| known.contains(&transfer.from));
+    let hashes: Vec<_> = payers.map(|transfer| transfer.tx).filter(|tx| seen.insert(*tx)).collect();
     let mut transfers = HashMap::new();
-    for some in hashes.chunks(RECEIPTS) {
-        for (hash, receipt) in some.iter().zip(rpc.receipts(some).await?) {
+    let mut range = Range::of_receipts();
+    let mut rest = hashes.as_slice();
+    while !rest.is_empty() {
+        let many = usize::try_from(range.get()).unwrap_or(usize::MAX).min(rest.len());
+        let (some, later) = rest.split_at(many);
+        let receipts = match rpc.receipts(some).await {
+            Ok(receipts) => receipts,
+            Err(error) => {
+                range.shrink(error)?;
+                continue;
+            }
+        };
+        range.grow();
+        rest = later;
+        for (hash, receipt) in some.iter().zip(receipts) {
             // The endpoint gave its event: without the receipt nothing can be said about it.
             let receipt = receipt.ok_or_else(|| {
                 RpcError::Malformed(format!("no receipt of {hash}, whose event was given; ask again"))

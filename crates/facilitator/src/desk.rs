@@ -57,12 +57,15 @@ pub struct Report {
     pub settler: Option<Address>,
     /// What it has, in wei; none while that is not known.
     pub balance: Option<U256>,
+    /// How many payments that lasts for at the fees of the moment, without what L1 costs.
+    pub payments_left: Option<u64>,
     /// Of the endpoint's newest block, in seconds since the Unix epoch; none while that is not known.
     pub head: Option<i64>,
     /// Facilitators of others, by origin, and whether each answers as it should.
     pub facilitators: Vec<(String, bool)>,
-    /// How holding the ledger against the chain goes; none where that is not done.
-    pub comparing: Option<Comparing>,
+    /// How holding the ledger against the chain goes, and by which endpoint, whose origin it is; none where
+    /// that is not done.
+    pub comparing: Option<(String, Comparing)>,
 }
 
 struct Desk {
@@ -243,12 +246,13 @@ impl Facilitator {
             sees: desk.view.is_some(),
             settler: desk.settler(),
             balance: desk.glance.as_ref().and_then(|glance| glance.borrow().gas_money),
+            payments_left: desk.glance.as_ref().and_then(|glance| glance.borrow().payments_left),
             head: desk.glance.as_ref().and_then(|glance| glance.borrow().head),
             facilitators: match &desk.way {
                 Way::Settler(_) => Vec::new(),
                 Way::Panel(panel) => panel.reports().collect(),
             },
-            comparing: desk.comparing.as_ref().map(|comparing| *comparing.borrow()),
+            comparing: desk.comparing(),
         })
     }
 
@@ -292,6 +296,11 @@ impl Desk {
         }
     }
 
+    fn comparing(&self) -> Option<(String, Comparing)> {
+        let endpoint = self.view.as_ref()?.sight.rpc.shown().to_owned();
+        Some((endpoint, *self.comparing.as_ref()?.borrow()))
+    }
+
     /// The same for a new payment: it may be the one that finds out that a facilitator answers again.
     fn gate(&self) -> SettlerState {
         match (self.state(), &self.way) {
@@ -320,7 +329,7 @@ fn settled_by_us(
         stopped: stopped.clone(),
     });
     let sight = Sight { ledger: ledger.clone(), chain: Arc::clone(&setup.chain), rpc: setup.rpc };
-    let glance = Some(glance(sight.rpc.clone(), Some(account), stopped.clone()));
+    let glance = Some(glance(sight.rpc.clone(), Some((account, setup.gas)), stopped.clone()));
     let comparing = reconcile_now_and_then(&sight, timing, stopped);
     let view = View::new(sight, setup.gas, setup.factories);
     Desk { chain: setup.chain, view: Some(view), way: Way::Settler(account), wake, state, comparing, glance }

@@ -1,6 +1,7 @@
 //! What an endpoint says now and then: for people, and for nothing else. Whoever verifies or sends
 //! reads it anew.
 
+use crate::GasCeilings;
 use alloy_primitives::{Address, U256};
 use obol_evm::Rpc;
 use std::time::Duration;
@@ -15,23 +16,33 @@ pub(crate) struct Glance {
     pub(crate) head: Option<i64>,
     /// What the account has that settles, in wei, when the endpoint last told.
     pub(crate) gas_money: Option<U256>,
+    /// How many payments that is enough for at the fees of then, each in a transaction of its own.
+    pub(crate) payments_left: Option<u64>,
 }
 
 /// Looks until `stopped` is set.
 pub(crate) fn glance(
     rpc: Rpc,
-    account: Option<Address>,
+    account: Option<(Address, GasCeilings)>,
     mut stopped: watch::Receiver<bool>,
 ) -> watch::Receiver<Glance> {
     let (told, seen) = watch::channel(Glance::default());
     tokio::spawn(async move {
         loop {
-            let head = rpc.latest_block().await.and_then(|block| block.seconds()).ok();
-            let gas_money = match account {
-                Some(account) => rpc.balance(account).await.ok().or(told.borrow().gas_money),
-                None => None,
-            };
-            told.send_replace(Glance { head, gas_money });
+            let block = rpc.latest_block().await.ok();
+            let head = block.as_ref().and_then(|block| block.seconds().ok());
+            let mut seen = Glance { head, ..*told.borrow() };
+            if let Some((account, gas)) = account {
+                let (money, tip) = tokio::join!(rpc.balance(account), rpc.suggested_tip());
+                seen.gas_money = money.ok().or(seen.gas_money);
+                let base = block.and_then(|block| block.base_fee_per_gas).unwrap_or_default();
+                // As the settler has to be able to pay: the base fee may double.
+                let fee = (base * U256::from(2)).saturating_add(U256::from(tip.unwrap_or_default()));
+                let each = U256::from(gas.of_one()).saturating_mul(fee);
+                let left = seen.gas_money.and_then(|money| money.checked_div(each));
+                seen.payments_left = left.map(|left| left.saturating_to());
+            }
+            told.send_replace(seen);
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,

@@ -13,6 +13,7 @@ mod glance;
 mod keeper;
 mod lead;
 mod limits;
+mod pace;
 mod range;
 mod reconciler;
 mod remote;

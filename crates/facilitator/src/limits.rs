@@ -63,6 +63,13 @@ pub struct GasCeilings {
     pub l1_fee_per_payment: u128,
 }
 
+impl GasCeilings {
+    /// Gas for one payment alone in its transaction.
+    pub(crate) const fn of_one(&self) -> u64 {
+        BATCH_OVERHEAD.saturating_add(self.per_payment)
+    }
+}
+
 impl Default for GasCeilings {
     fn default() -> Self {
         Self {

@@ -1,10 +1,10 @@
 //! Compares ledger and chain now and then while a seller runs, and says what it finds. It changes
 //! nothing: `obol ledger reconcile` does.
 
-use crate::{Audit, Difference, audit, audit::AuditError};
+use crate::{Audit, Difference, audit, audit::AuditError, pace::Pace};
 use obol_core::ChainId;
 use obol_evm::Rpc;
-use obol_ledger::{Clock, Comparison, Ledger, LedgerError, Timestamp};
+use obol_ledger::{Ledger, Timestamp};
 use std::{collections::HashSet, time::Duration};
 use tokio::sync::watch;
 
@@ -20,12 +20,6 @@ pub enum Comparing {
 /// A difference is looked at twice: a payment may be on its way into the ledger.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// A seller that starts catches up with the chain first.
-const FIRST: Duration = Duration::from_secs(60);
-
-/// How soon it is looked again after a difference: people look at it by then.
-const DIFFERS: Duration = Duration::from_secs(600);
-
 pub(crate) struct Reconciler {
     pub(crate) ledger: Ledger,
     pub(crate) rpc: Rpc,
@@ -38,27 +32,26 @@ impl Reconciler {
     pub(crate) fn start(self, mut stopped: watch::Receiver<bool>) -> watch::Receiver<Comparing> {
         let (told, seen) = watch::channel(Comparing::Works);
         tokio::spawn(async move {
-            let started = Clock::System.now();
-            let mut pause = self.every.min(FIRST);
+            let pace = Pace { every: self.every, started: self.ledger.now() };
+            let mut pause = pace.first();
+            let mut mine = None;
             let mut failures = 0;
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     _ = stopped.wait_for(|stopped| *stopped) => return,
                 }
-                match self.turn(started).await {
-                    Ok(next) => {
+                match self.turn(pace, &mut mine).await {
+                    Ok(rest) => {
                         if std::mem::take(&mut failures) > 0 {
                             tracing::info!(chain = %self.chain, "ledger and chain are compared again");
                         }
-                        pause = next;
+                        pause = pace.sleep(rest);
                         told.send_replace(Comparing::Works);
                     }
                     Err(error) => {
-                        // It reads all of the chain's history that matters: an endpoint that has enough of it
-                        // is not asked for it each minute.
-                        pause = FIRST.saturating_mul(2u32.saturating_pow(failures)).min(self.every);
                         failures += 1;
+                        pause = pace.after(failures);
                         if failures == 1 {
                             tracing::warn!(chain = %self.chain, %error,
                                 "ledger and chain cannot be compared; it is tried again, and said when it works");
@@ -71,33 +64,18 @@ impl Reconciler {
         seen
     }
 
-    /// Compares, unless another process on the ledger has done it in time, and says for how long that will do.
-    /// Whoever starts compares: what a crash has left is seen soon.
-    async fn turn(&self, started: Timestamp) -> Result<Duration, AuditError> {
-        let before = self.last().await?;
-        if let Some(rest) = before.as_ref().filter(|last| last.at > started).and_then(|last| self.rest(last))
-        {
+    /// Compares if it is time, and says how long it is until the next time.
+    async fn turn(&self, pace: Pace, mine: &mut Option<Timestamp>) -> Result<Duration, AuditError> {
+        let last = self.ledger.comparison(self.chain, self.rpc.shown()).await?;
+        let rest = last.as_ref().map(|last| pace.rest(last, *mine, self.ledger.now()));
+        if let Some(rest) = rest.filter(|rest| !rest.is_zero()) {
             return Ok(rest);
         }
         let found = self.compare().await?;
-        found.remember(&self.ledger).await?;
-        let differ = found.drifting().count() as u64;
-        self.tell(differ, before.map_or(0, |before| before.payments));
-        Ok(self.period(differ))
-    }
-
-    async fn last(&self) -> Result<Option<Comparison>, LedgerError> {
-        Ok(self.ledger.comparisons().await?.into_iter().find(|last| last.chain == self.chain))
-    }
-
-    fn period(&self, payments: u64) -> Duration {
-        if payments > 0 { self.every.min(DIFFERS) } else { self.every }
-    }
-
-    /// How long a comparison is still good for; none if it is not, or was made by a clock that is ahead.
-    fn rest(&self, last: &Comparison) -> Option<Duration> {
-        let age = u64::try_from(Clock::System.now().0 - last.at.0).ok().map(Duration::from_millis)?;
-        self.period(last.payments).checked_sub(age).filter(|rest| !rest.is_zero())
+        let made = found.remember(&self.ledger, &self.rpc).await?;
+        self.tell(made.found.payments, last.map_or(0, |last| last.found.payments));
+        *mine = Some(made.at);
+        Ok(pace.rest(&made, *mine, self.ledger.now()))
     }
 
     fn tell(&self, now: u64, before: u64) {

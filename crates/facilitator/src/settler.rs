@@ -133,6 +133,8 @@ pub(crate) struct Settler {
     failing: Option<(SettlerState, Instant)>,
     /// When a tick last succeeded.
     well_at: Instant,
+    /// The endpoint was away for long: another process may send until it is back.
+    away: bool,
     /// When an account that does not send was last looked at.
     looked_at: Option<Instant>,
     /// Whether the gas money was low when it was last looked at.
@@ -151,6 +153,9 @@ const CALM: Duration = Duration::from_secs(60);
 
 /// How long ticks may fail before no payment is taken: endpoints have hiccups.
 const HICCUP: Duration = Duration::from_secs(1);
+
+/// How long a process keeps the lead whose endpoint does not answer. Another one may see.
+const AWAY: Duration = Duration::from_secs(5);
 
 /// How often an account is looked at that another process sends for.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
@@ -180,6 +185,7 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
         misses: 0,
         failing: None,
         well_at: now,
+        away: false,
         looked_at: None,
         low: false,
     };
@@ -224,6 +230,7 @@ impl Settler {
                 Err(error) => {
                     failures += 1;
                     self.note_failure(&error);
+                    self.give_way(&error).await;
                     (Duration::from_millis(50) * failures.min(40)).min(PAUSE)
                 }
             };
@@ -257,6 +264,11 @@ impl Settler {
     }
 
     async fn tick(&mut self) -> Result<Pace, TickError> {
+        if self.away {
+            self.looked_at = None;
+            self.follow().await?;
+            self.away = false;
+        }
         if self.lead().await? == Led::ByAnother {
             self.follow().await?;
             return Ok(Pace::Idle);
@@ -279,6 +291,16 @@ impl Settler {
             self.looked_at = Some(Instant::now());
         }
         Ok(())
+    }
+
+    /// Who cannot see gives the lead away until it can: another process on the ledger may have an endpoint
+    /// that answers, and would wait for this one.
+    async fn give_way(&mut self, error: &TickError) {
+        let blind = matches!(error, TickError::Rpc(_)) && self.well_at.elapsed() >= AWAY;
+        if blind && !self.away && self.lead.lease().is_some() {
+            self.away = true;
+            self.lead.end().await;
+        }
     }
 
     /// What this process is to the settler's account when nothing is in the way.

@@ -164,9 +164,9 @@ impl Sight {
             None => block_before(&self.rpc, payment.created_at).await?,
         };
         let mut to = head;
-        let mut range = Range::default();
+        let mut range = Range::of_blocks();
         loop {
-            let from = first.max(to.saturating_sub(range.blocks() - 1));
+            let from = first.max(to.saturating_sub(range.get() - 1));
             match self.rpc.authorization_event(key.asset, key.payer, key.nonce, from, to).await {
                 Ok(None) if from > first => to = from - 1,
                 Ok(event) => return Ok(event),
@@ -195,7 +195,10 @@ impl Sight {
 
     /// Writes down every payment of this ledger that a receipt's events pay.
     pub(crate) async fn include_all(&self, receipt: &Receipt, why: &'static str) -> Result<(), TickError> {
-        let transfers = receipt.authorized_transfers();
+        let mut transfers = receipt.authorized_transfers();
+        // Others' contracts may say whatever they like, and often.
+        let payees = self.ledger.payees(self.chain.id).await?;
+        transfers.retain(|transfer| payees.iter().any(|payee| payee.asset == transfer.token));
         if transfers.is_empty() {
             return Ok(());
         }

@@ -56,7 +56,7 @@ impl Watcher {
             lacking: false,
             reopened_at: Timestamp(0),
             taken_back: None,
-            range: Range::default(),
+            range: Range::of_blocks(),
             strangers: BTreeSet::new(),
             searching: None,
         }
@@ -112,13 +112,16 @@ impl Watcher {
         if next > last {
             return Ok(());
         }
-        let blocks = self.range.blocks();
+        let blocks = self.range.get();
         let overlap = OVERLAP.min(blocks / 2);
         let from = next.saturating_sub(overlap).max(first);
         let to = last.min(from + blocks - 1);
         let transfers = self.sight.rpc.transfers_to(&watched, from, to).await?;
-        let found: BTreeSet<_> =
-            transfers.into_iter().map(|transfer| (transfer.block, transfer.tx)).collect();
+        // What others send to a payee, in transactions of any size, is not looked into.
+        let payers = transfers.iter().map(|transfer| transfer.from).collect();
+        let known = self.sight.ledger.known_payers(payers).await?;
+        let payers = transfers.into_iter().filter(|transfer| known.contains(&transfer.from));
+        let found: BTreeSet<_> = payers.map(|transfer| (transfer.block, transfer.tx)).collect();
         self.strangers.retain(|(block, _)| *block >= from);
         for (block, transaction) in found {
             if self.strangers.contains(&(block, transaction)) {

@@ -3,14 +3,15 @@
 
 use crate::{
     Ledger, LedgerError, Position,
-    charges::{Charge, Claim, Kind, Spending},
-    rolling::{DAY, Rolling, Sum, Windows, minus, plus},
+    journal::{ChargeRow, ClaimRow, Kind, Rows, Seen, SpendingRow},
+    newest::Newest,
+    rolling::{DAY, Rolling, Sum, Windows},
 };
 use alloy_primitives::{Address, U256};
 use obol_core::ChainId;
 use std::collections::{BTreeMap, HashMap};
 
-/// Rows in one read: the writer serves sales between two of them.
+/// Rows of a kind in one read: the writer serves sales between two of them.
 const PAGE: u32 = 1_000;
 
 /// Seconds by which clocks are set back without a word: windows wait for it.
@@ -21,9 +22,10 @@ const STEP_BACK: i64 = 2;
 pub struct Takings {
     /// A payment counts from its first inclusion, at its block's time, and once.
     pub charged: Windows,
-    /// Counted there, and on the chain no more: without them, its lifetime is what the ledger calls earned.
-    pub reversed: Sum,
-    /// The newest block's time, in seconds since the Unix epoch.
+    /// Counted there, at the same time, and on the chain no more: without them it is what the ledger calls
+    /// earned.
+    pub reversed: Windows,
+    /// Block time of the newest payment that is on the chain, in seconds since the Unix epoch.
     pub last: Option<i64>,
     /// What a facilitator says is settled, at the time when it said so, as long as the chain does not tell.
     pub claimed: Windows,
@@ -32,25 +34,18 @@ pub struct Takings {
 /// Kept up to date by [`Self::follow`].
 #[derive(Debug, Default)]
 pub struct Books {
-    charges_seen: i64,
-    claims_seen: i64,
-    spendings_seen: i64,
+    seen: Seen,
     positions: HashMap<Position, usize>,
     charged: Rolling,
     claimed: Rolling,
+    reversed: Rolling,
     /// By the index of their position.
-    ends: Vec<Ends>,
+    newest: Vec<Newest>,
     /// Of the last 24 hours.
     spent: HashMap<(ChainId, Address), BTreeMap<i64, U256>>,
     /// When it last followed.
     now: i64,
     whole: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Ends {
-    reversed: Sum,
-    last: Option<i64>,
 }
 
 impl Books {
@@ -65,36 +60,25 @@ impl Books {
         self.now = now;
         self.move_to(now)?;
         loop {
-            let page = ledger.charges(self.charges_seen, PAGE).await?;
-            let all = page.len() < PAGE as usize;
-            for charge in page {
-                let seen = charge.seq;
-                self.charge(charge)?;
-                self.charges_seen = seen;
+            let Rows { charges, claims, spendings } = ledger.journal(self.seen, PAGE).await?;
+            let last =
+                [charges.len(), claims.len(), spendings.len()].iter().all(|rows| *rows < PAGE as usize);
+            for row in charges {
+                let seq = row.seq;
+                self.charge(row)?;
+                self.seen.charges = seq;
             }
-            if all {
-                break;
+            for row in claims {
+                let seq = row.seq;
+                self.claim(row)?;
+                self.seen.claims = seq;
             }
-        }
-        loop {
-            let page = ledger.claim_rows(self.claims_seen, PAGE).await?;
-            let all = page.len() < PAGE as usize;
-            for claim in page {
-                let seen = claim.seq;
-                self.claim(claim)?;
-                self.claims_seen = seen;
+            for row in spendings {
+                let seq = row.seq;
+                self.spend(&row);
+                self.seen.spendings = seq;
             }
-            if all {
-                break;
-            }
-        }
-        loop {
-            let page = ledger.spendings(self.spendings_seen, PAGE).await?;
-            for spending in &page {
-                self.spend(spending);
-                self.spendings_seen = spending.seq;
-            }
-            if page.len() < PAGE as usize {
+            if last {
                 self.whole = true;
                 return Ok(());
             }
@@ -119,7 +103,7 @@ impl Books {
             let sum = sums.entry((position.chain, position.asset)).or_default();
             *sum = Takings {
                 charged: sum.charged.plus(more.charged)?,
-                reversed: plus(sum.reversed, more.reversed)?,
+                reversed: sum.reversed.plus(more.reversed)?,
                 last: sum.last.max(more.last),
                 claimed: sum.claimed.plus(more.claimed)?,
             };
@@ -134,8 +118,12 @@ impl Books {
     }
 
     fn at(&self, index: usize) -> Takings {
-        let Ends { reversed, last } = self.ends.get(index).copied().unwrap_or_default();
-        Takings { charged: self.charged.of(index), reversed, last, claimed: self.claimed.of(index) }
+        Takings {
+            charged: self.charged.of(index),
+            reversed: self.reversed.of(index),
+            last: self.newest.get(index).and_then(Newest::get),
+            claimed: self.claimed.of(index),
+        }
     }
 
     fn index(&mut self, position: Position) -> usize {
@@ -145,6 +133,7 @@ impl Books {
 
     fn move_to(&mut self, now: i64) -> Result<(), LedgerError> {
         self.charged.move_to(now)?;
+        self.reversed.move_to(now)?;
         self.claimed.move_to(now)?;
         for spent in self.spent.values_mut() {
             while spent.first_entry().is_some_and(|first| *first.key() <= now.saturating_sub(DAY)) {
@@ -154,28 +143,32 @@ impl Books {
         Ok(())
     }
 
-    fn charge(&mut self, charge: Charge) -> Result<(), LedgerError> {
+    fn charge(&mut self, charge: ChargeRow) -> Result<(), LedgerError> {
+        let ChargeRow { payment, at, first, .. } = charge;
         let index = self.index(charge.position);
-        if self.ends.len() <= index {
-            self.ends.resize(index.saturating_add(1), Ends::default());
+        if self.newest.len() <= index {
+            self.newest.resize(index.saturating_add(1), Newest::default());
         }
-        let Some(ends) = self.ends.get_mut(index) else { return Ok(()) };
+        let Some(newest) = self.newest.get_mut(index) else { return Ok(()) };
         let sum = Sum { payments: 1, amount: charge.amount };
         match charge.kind {
-            Kind::Reversed => ends.reversed = plus(ends.reversed, sum)?,
-            Kind::Again => {
-                ends.reversed = minus(ends.reversed, sum)?;
-                ends.last = ends.last.max(Some(charge.at));
-            }
             Kind::First => {
-                ends.last = ends.last.max(Some(charge.at));
-                self.charged.add(index, charge.at, sum)?;
+                self.charged.add(index, first, sum)?;
+                newest.add(payment, at);
+            }
+            Kind::Reversed => {
+                self.reversed.add(index, first, sum)?;
+                newest.take_back(payment);
+            }
+            Kind::Again => {
+                self.reversed.take_back(index, first, sum)?;
+                newest.add(payment, at);
             }
         }
         Ok(())
     }
 
-    fn claim(&mut self, claim: Claim) -> Result<(), LedgerError> {
+    fn claim(&mut self, claim: ClaimRow) -> Result<(), LedgerError> {
         let index = self.index(claim.position);
         let sum = Sum { payments: 1, amount: claim.amount };
         if claim.stands {
@@ -185,7 +178,7 @@ impl Books {
         }
     }
 
-    fn spend(&mut self, spending: &Spending) {
+    fn spend(&mut self, spending: &SpendingRow) {
         if spending.at > self.now.saturating_sub(DAY) {
             let spent = self.spent.entry(spending.settler).or_default().entry(spending.at).or_default();
             *spent = spent.saturating_add(spending.wei);

@@ -1,25 +1,25 @@
 //! What came of holding the ledger against a chain: remembered, so that it outlives the process that
-//! found it, and is the same for every process on the ledger.
+//! found it, and is the same for every process on the ledger that asks the same endpoint. Endpoints may
+//! differ, so that one's word is not another's.
 
 use crate::{
     Ledger, LedgerError, Timestamp,
     op::Op,
-    row::{account, amount, blob, chain, chain_code, number, number_code},
+    row::{account, amount, blob, chain_code, number, number_code},
 };
 use alloy_primitives::{Address, U256};
 use obol_core::ChainId;
 use rusqlite::params;
 use std::{collections::BTreeMap, fmt};
 
-/// What the last comparison of the ledger with a chain came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Comparison {
-    pub chain: ChainId,
-    /// When it ended.
-    pub at: Timestamp,
+/// What a comparison of the ledger with a chain came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
     /// Payments of which ledger and chain say different things.
     pub payments: u64,
-    /// For each asset that is paid in on this chain.
+    /// Transfers to the payees that are no payment of the ledger.
+    pub unattributed: u64,
+    /// By asset. One in which there is nothing may be left out.
     pub drifts: BTreeMap<Address, Drift>,
 }
 
@@ -28,6 +28,16 @@ pub struct Comparison {
 pub struct Drift {
     pub ledger_only: U256,
     pub chain_only: U256,
+    /// Of the transfers that are no payment: no part of the difference.
+    pub unattributed: U256,
+}
+
+/// The last comparison, and when it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    pub at: Timestamp,
+    /// With each asset that is paid in on the chain.
+    pub found: Found,
 }
 
 /// What the ledger has less what the chain shows.
@@ -41,64 +51,69 @@ impl fmt::Display for Drift {
 }
 
 impl Ledger {
-    /// Remembers a comparison that has just ended, instead of the last one of this chain. An asset that
-    /// does not drift may be left out.
+    /// Remembers a comparison that has just ended, instead of the last one with this chain by this
+    /// endpoint, whose origin it is.
     pub async fn compared(
         &self,
         with: ChainId,
-        payments: u64,
-        drifts: BTreeMap<Address, Drift>,
-    ) -> Result<(), LedgerError> {
-        let with = chain_code(with);
+        endpoint: &str,
+        found: Found,
+    ) -> Result<Comparison, LedgerError> {
+        let endpoint = endpoint.to_owned();
         self.writer
             .write(Op::Compare, move |txn| {
-                txn.execute("DELETE FROM drifts WHERE chain = ?1", [with])?;
-                for (asset, drift) in &drifts {
-                    let sides = [drift.ledger_only, drift.chain_only].map(|side| side.to_be_bytes::<32>());
-                    let [ledger_only, chain_only] = sides;
+                let (with, at) = (chain_code(with), txn.now());
+                txn.execute(
+                    "DELETE FROM drifts WHERE chain = ?1 AND endpoint = ?2",
+                    params![with, endpoint],
+                )?;
+                for (asset, drift) in &found.drifts {
+                    let Drift { ledger_only, chain_only, unattributed } = drift;
+                    let sides = [ledger_only, chain_only, unattributed].map(|side| side.to_be_bytes::<32>());
+                    let [ledger_only, chain_only, unattributed] = sides;
                     txn.execute(
-                        "INSERT INTO drifts (chain, asset, ledger_only, chain_only) VALUES (?1, ?2, ?3, ?4)",
-                        params![with, asset.as_slice(), ledger_only, chain_only],
+                        "INSERT INTO drifts (chain, endpoint, asset, ledger_only, chain_only, unattributed) \
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                        params![with, endpoint, asset.as_slice(), ledger_only, chain_only, unattributed],
                     )?;
                 }
+                let counts = [found.payments, found.unattributed].map(number_code);
                 txn.execute(
-                    "INSERT INTO comparisons (chain, at, payments) VALUES (?1, ?2, ?3) \
-                     ON CONFLICT (chain) DO UPDATE SET at = ?2, payments = ?3",
-                    params![with, txn.now().0, number_code(payments)],
+                    "INSERT INTO comparisons (chain, endpoint, at, payments, unattributed) \
+                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (chain, endpoint) \
+                     DO UPDATE SET at = ?3, payments = ?4, unattributed = ?5",
+                    params![with, endpoint, at.0, counts[0], counts[1]],
                 )?;
-                Ok(())
+                Ok(Comparison { at, found })
             })
             .await
     }
 
-    /// The last comparison with each chain that there was one with.
-    pub async fn comparisons(&self) -> Result<Vec<Comparison>, LedgerError> {
+    /// The last comparison with a chain by this endpoint.
+    pub async fn comparison(&self, with: ChainId, endpoint: &str) -> Result<Option<Comparison>, LedgerError> {
+        let endpoint = endpoint.to_owned();
         self.writer
-            .write(Op::Read, |txn| {
-                let mut drifts: BTreeMap<ChainId, BTreeMap<Address, Drift>> = BTreeMap::new();
-                for (with, asset) in txn.all("SELECT DISTINCT chain, asset FROM payees", [], |row| {
-                    Ok((chain(row.get(0)?), account(blob(row, 1)?)?))
-                })? {
-                    drifts.entry(with).or_default().insert(asset, Drift::default());
-                }
-                for (with, asset, drift) in
-                    txn.all("SELECT chain, asset, ledger_only, chain_only FROM drifts", [], |row| {
-                        let side = |column| Ok::<_, LedgerError>(amount(blob(row, column)?)?.atomic());
-                        let drift = Drift { ledger_only: side(2)?, chain_only: side(3)? };
-                        Ok((chain(row.get(0)?), account(blob(row, 1)?)?, drift))
-                    })?
-                {
-                    drifts.entry(with).or_default().insert(asset, drift);
-                }
-                txn.all("SELECT chain, at, payments FROM comparisons", [], |row| {
-                    let with = chain(row.get(0)?);
-                    Ok(Comparison {
-                        chain: with,
-                        at: Timestamp(row.get(1)?),
-                        payments: number(row.get(2)?)?,
-                        drifts: drifts.get(&with).cloned().unwrap_or_default(),
-                    })
-                })
+            .write(Op::Read, move |txn| {
+                let with = chain_code(with);
+                let sql =
+                    "SELECT at, payments, unattributed FROM comparisons WHERE chain = ?1 AND endpoint = ?2";
+                let last = txn.one(sql, params![with, endpoint], |row| {
+                    Ok((Timestamp(row.get(0)?), number(row.get(1)?)?, number(row.get(2)?)?))
+                })?;
+                let Some((at, payments, unattributed)) = last else { return Ok(None) };
+                let paid_in =
+                    txn.all("SELECT DISTINCT asset FROM payees WHERE chain = ?1", [with], |row| {
+                        Ok((account(blob(row, 0)?)?, Drift::default()))
+                    })?;
+                let sql = "SELECT asset, ledger_only, chain_only, unattributed FROM drifts \
+                           WHERE chain = ?1 AND endpoint = ?2";
+                let drifting = txn.all(sql, params![with, endpoint], |row| {
+                    let side = |column| Ok::<_, LedgerError>(amount(blob(row, column)?)?.atomic());
+                    let drift = Drift { ledger_only: side(1)?, chain_only: side(2)?, unattributed: side(3)? };
+                    Ok((account(blob(row, 0)?)?, drift))
+                })?;
+                let drifts = paid_in.into_iter().chain(drifting).collect();
+                Ok(Some(Comparison { at, found: Found { payments, unattributed, drifts } }))
             })
             .await
     }
@@ -113,6 +128,7 @@ mod tests {
         let drift = |ledger_only: u64, chain_only: u64| Drift {
             ledger_only: U256::from(ledger_only),
             chain_only: U256::from(chain_only),
+            unattributed: U256::from(7),
         };
         assert_eq!(drift(0, 0).to_string(), "0");
         assert_eq!(drift(5, 2).to_string(), "3");

@@ -4,7 +4,7 @@ use crate::{
     BatchId, Delivery, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     asking::is_out,
     batch::{FINAL, MINED, OPEN},
-    charges::note_spending,
+    journal::note_spending,
     op::Op,
     reserve::unhold,
     row::{blob, chain, chain_code, number_code, select_payments, word},

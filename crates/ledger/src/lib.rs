@@ -9,15 +9,17 @@ mod attendance;
 mod batch;
 mod books;
 mod census;
-mod charges;
 mod clock;
 mod comparison;
 mod ending;
 mod error;
 mod evidence;
+mod exposure;
 pub mod held;
 mod hold;
+mod journal;
 mod journal_check;
+mod newest;
 mod op;
 mod query;
 mod recall;
@@ -37,13 +39,14 @@ pub use attendance::{Attendant, Awaited};
 pub use batch::{Attempt, BatchState, DuePayment, Lease, Leased, LiveBatch, NewAttempt, Settler, Stored};
 pub use books::{Books, Takings};
 pub use census::Census;
-pub use charges::{Position, Unsettled};
 pub use clock::{Clock, Timestamp};
-pub use comparison::{Comparison, Drift};
+pub use comparison::{Comparison, Drift, Found};
 pub use error::LedgerError;
 pub use evidence::MinedBatch;
+pub use exposure::Unsettled;
 pub use held::Held;
 pub use hold::{Lost, Owing};
+pub use journal::Position;
 pub use query::{Earning, Outcome, Payee};
 pub use record::{
     BatchId, Event, Inclusion, NewPayment, Origin, PaymentId, PaymentRecord, Proof, UNKNOWN_BLOCK,
@@ -78,6 +81,11 @@ impl Ledger {
         let owner = schema::enrol(&db, &who, place)?;
         let (writer, _thread) = Writer::start(db, clock.clone(), Owner { number: owner, name: who.clone() })?;
         Ok(Self { writer, holder: who, clock, ends: TaskTracker::new() })
+    }
+
+    /// By this ledger's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Whether a request holds the payment, by this ledger's clock.

@@ -1,7 +1,7 @@
 //! Reading the ledger: the operator's lists, a payment's story, earnings.
 
 use crate::{
-    Delivery, Event, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
+    Event, Inclusion, Ledger, LedgerError, PaymentId, PaymentRecord, State, Timestamp,
     evidence::chains,
     op::Op,
     row::{account, amount, blob, chain, chain_code, select_payments, state},
@@ -11,7 +11,10 @@ use crate::{
 use alloy_primitives::{Address, B256};
 use obol_core::{Amount, ChainId, OfferId, PaymentKey};
 use rusqlite::params;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+
+/// Accounts that are looked up in one read.
+const PAYERS: usize = 1_000;
 
 /// One line of the earnings: what an offer received in one asset. Derived from the payments
 /// each time, never kept beside them.
@@ -159,6 +162,27 @@ impl Ledger {
             .await
     }
 
+    /// Of these accounts those that some payment is by.
+    pub async fn known_payers(&self, mut of: Vec<Address>) -> Result<HashSet<Address>, LedgerError> {
+        of.sort_unstable();
+        of.dedup();
+        let mut known = HashSet::new();
+        // The writer serves sales between two reads.
+        for some in of.chunks(PAYERS) {
+            let some = some.to_vec();
+            let found = self.writer.write(Op::Read, move |txn| {
+                let mut found = Vec::new();
+                for payer in some {
+                    let sql = "SELECT 1 FROM payments WHERE payer = ?1 LIMIT 1";
+                    found.extend(txn.one(sql, [payer.as_slice()], |_| Ok(payer))?);
+                }
+                Ok(found)
+            });
+            known.extend(found.await?);
+        }
+        Ok(known)
+    }
+
     /// When the first payment came to a payee of this chain of whom it is not known from which block on
     /// they are paid: the first one was taken without an endpoint. Reads in proportion to what the ledger
     /// holds.
@@ -224,24 +248,6 @@ impl Ledger {
                 .as_deref()
                 .map(crate::row::word)
                 .transpose()
-            })
-            .await
-    }
-
-    /// How much is delivered and not on the chain, and when the oldest of it was.
-    pub async fn unsettled(&self, chain: ChainId) -> Result<Option<(u64, Timestamp)>, LedgerError> {
-        self.writer
-            .write(Op::Read, move |txn| {
-                let found = txn.one(
-                    concat!(
-                        "SELECT count(*), min(created_at) FROM payments WHERE chain = ?1 AND ",
-                        owed!(),
-                        " AND delivery <> ?2"
-                    ),
-                    params![chain_code(chain), Delivery::None.code()],
-                    |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)),
-                )?;
-                Ok(found.and_then(|(count, oldest)| Some((u64::try_from(count).ok()?, Timestamp(oldest?)))))
             })
             .await
     }

@@ -106,13 +106,13 @@ impl Rolling {
     }
 }
 
-pub(crate) fn plus(a: Sum, b: Sum) -> Result<Sum, LedgerError> {
+fn plus(a: Sum, b: Sum) -> Result<Sum, LedgerError> {
     let amount = a.amount.checked_add(b.amount);
     let payments = a.payments.checked_add(b.payments);
     payments.zip(amount).map(|(payments, amount)| Sum { payments, amount }).ok_or_else(wrong)
 }
 
-pub(crate) fn minus(a: Sum, b: Sum) -> Result<Sum, LedgerError> {
+fn minus(a: Sum, b: Sum) -> Result<Sum, LedgerError> {
     let amount = a.amount.checked_sub(b.amount);
     let payments = a.payments.checked_sub(b.payments);
     payments.zip(amount).map(|(payments, amount)| Sum { payments, amount }).ok_or_else(wrong)

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One step per schema version; never edited once released.
+/// One step per schema version; never edited once released: `tests/migrations.sql` has them as they were.
 const MIGRATIONS: &[&str] = &[FIRST, QUESTIONS, CHARGES, CLAIMS_AND_COMPARISONS];
 
 const FIRST: &str = concat!(
@@ -179,7 +179,7 @@ CREATE INDEX claimed ON payments (chain) WHERE ",
 /// changed, so that sums can be kept up to date by reading what is new. Rows are numbered in the order
 /// in which they are committed, which holds because there is one writer at a time: a database with
 /// several has to number them under one lock. Triggers write them: a process of an earlier version that
-/// still runs on the ledger keeps the journal, too. The kinds are [`crate::charges::Kind`]'s.
+/// still runs on the ledger keeps the journal, too. The kinds are [`crate::journal::Kind`]'s.
 const CHARGES: &str = concat!(
     r"
 CREATE TABLE charges (
@@ -229,7 +229,8 @@ CREATE INDEX exposed_by_offer
 );
 
 /// What facilitators say is settled, kept as what was earned is: a row when one says so, and one, of the
-/// same time, when it is no claim any more. And what the last comparison with each chain came to.
+/// same time, when it is no claim any more. A payment that is found in another block left the one before.
+/// And what the last comparison with each chain came to, by each endpoint.
 const CLAIMS_AND_COMPARISONS: &str = concat!(
     r"
 CREATE TABLE claims (
@@ -257,18 +258,30 @@ BEGIN
         SELECT payment, 0, at FROM claims WHERE payment = NEW.id ORDER BY seq DESC LIMIT 1;
 END;
 
+CREATE TRIGGER moved AFTER UPDATE OF block_time ON payments
+    WHEN NEW.state IN (5, 6) AND OLD.state IN (5, 6) AND NEW.block_time IS NOT OLD.block_time
+BEGIN
+    INSERT INTO charges (payment, kind, at) VALUES (NEW.id, 1, NEW.changed_at / 1000);
+    INSERT INTO charges (payment, kind, at) VALUES (NEW.id, 2, NEW.block_time);
+END;
+
 CREATE TABLE comparisons (
-    chain    INTEGER PRIMARY KEY,
-    at       INTEGER NOT NULL,
-    payments INTEGER NOT NULL
-) STRICT;
+    chain        INTEGER NOT NULL,
+    endpoint     TEXT    NOT NULL,
+    at           INTEGER NOT NULL,
+    payments     INTEGER NOT NULL,
+    unattributed INTEGER NOT NULL,
+    PRIMARY KEY (chain, endpoint)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE drifts (
-    chain       INTEGER NOT NULL,
-    asset       BLOB    NOT NULL,
-    ledger_only BLOB    NOT NULL,
-    chain_only  BLOB    NOT NULL,
-    PRIMARY KEY (chain, asset)
+    chain        INTEGER NOT NULL,
+    endpoint     TEXT    NOT NULL,
+    asset        BLOB    NOT NULL,
+    ledger_only  BLOB    NOT NULL,
+    chain_only   BLOB    NOT NULL,
+    unattributed BLOB    NOT NULL,
+    PRIMARY KEY (chain, endpoint, asset)
 ) STRICT, WITHOUT ROWID;
 "
 );
@@ -443,12 +456,25 @@ fn migrate(db: &mut Connection, shown: &str) -> Result<(), LedgerError> {
         tx.execute_batch(step).map_err(failed)?;
     }
     tx.pragma_update(None, "user_version", known()).map_err(failed)?;
+    if found == 0 {
+        let id: String = tx.query_row("SELECT id FROM ledger", [], |row| row.get(0)).map_err(failed)?;
+        tracing::info!(ledger = shown, id, "made a new ledger: nothing was sold before");
+    }
     tx.commit().map_err(failed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Steps that ledgers have taken must stay as they were, also in what they take from `sets.rs`.
+    #[test]
+    fn the_steps_to_each_version_are_what_they_were() {
+        let known = include_str!("../tests/migrations.sql");
+        let steps: Vec<_> =
+            MIGRATIONS.iter().zip(1..).map(|(step, version)| format!("-- {version}\n{step}")).collect();
+        assert!(steps.concat() == known, "a new step is added to tests/migrations.sql, and none is changed");
+    }
 
     #[test]
     fn every_commit_on_a_file_is_synced() {

@@ -101,10 +101,14 @@ mod tests {
 
     /// The states that a condition holds for, by SQLite's own judgement.
     fn states(condition: &str) -> Vec<State> {
+        states_when(condition, Delivery::None)
+    }
+
+    fn states_when(condition: &str, delivery: Delivery) -> Vec<State> {
         let db = Connection::open_in_memory().expect("a database");
         let sql = format!("SELECT {condition} FROM (SELECT ?1 AS state, ?2 AS delivery)");
         let holds = |state: &State| {
-            db.query_row(&sql, [state.code(), Delivery::None.code()], |row| row.get::<_, bool>(0))
+            db.query_row(&sql, [state.code(), delivery.code()], |row| row.get::<_, bool>(0))
                 .expect("a verdict")
         };
         State::ALL.iter().copied().filter(holds).collect()
@@ -125,6 +129,9 @@ mod tests {
         assert_eq!(states(entitled!()), [Due, Submitting, Submitted, Included, Settled, Claimed]);
         assert_eq!(states(claimed!()), [Claimed]);
         assert_eq!(states(failed!()), [Failed]);
+        assert_eq!(states(lost!()), []);
+        assert_eq!(states_when(lost!(), Delivery::Done), [Failed]);
+        assert_eq!(states_when(entitled!(), Delivery::Done), []);
         for state in State::ALL {
             assert_eq!(states(paid!()).contains(state), state.is_paid(), "{state}");
         }

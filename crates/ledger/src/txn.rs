@@ -3,7 +3,7 @@
 use crate::{
     Delivery, Event, LedgerError, NewPayment, PaymentId, PaymentRecord, Position, State, Timestamp,
     Transition,
-    charges::charged,
+    journal::charged,
     row::{
         amount_code, chain_code, delivery, method_code, number_code, read_payment, select_payments, state,
     },

@@ -214,22 +214,23 @@ impl Loop {
 
     /// Says once that commits begin to fail, and once that they work again: with a full disk each
     /// request would say it.
-    fn note(&mut self, result: &Result<News, LedgerError>) {
-        match (result, self.failing.load(Ordering::Relaxed)) {
-            (Err(error), false) => {
+    fn note(&mut self, error: Option<&LedgerError>) {
+        match (error, self.failing.load(Ordering::Relaxed)) {
+            (Some(error), false) => {
                 tracing::error!(%error, "the ledger cannot commit; no payment is taken until it can");
             }
-            (Ok(_), true) => tracing::info!("the ledger commits again"),
-            (Err(error), true) => tracing::debug!(%error, "the ledger still cannot commit"),
-            (Ok(_), false) => {}
+            (None, true) => tracing::info!("the ledger commits again"),
+            (Some(error), true) => tracing::debug!(%error, "the ledger still cannot commit"),
+            (None, false) => {}
         }
-        self.failing.store(result.is_err(), Ordering::Relaxed);
+        self.failing.store(error.is_some(), Ordering::Relaxed);
     }
 
     fn commit(&mut self, writes: Vec<(Op, Work, Abandon)>) {
         let mut done = Vec::with_capacity(writes.len());
         let changes = self.db.total_changes();
         let mut queued;
+        let mut refused = None;
         let result = {
             let reads_only = writes.iter().all(|(op, ..)| *op == Op::Read);
             queued = writes.into_iter();
@@ -240,7 +241,7 @@ impl Loop {
             match begun.map_err(LedgerError::from) {
                 Ok(tx) => {
                     let txn = Txn::new(&tx, self.clock.now(), &self.owner, &self.payees);
-                    let ran = run_all(&txn, &mut queued, &mut done);
+                    let ran = run_all(&txn, &mut queued, &mut done, &mut refused);
                     let news = txn.into_news();
                     ran.and_then(|()| {
                         done.iter().for_each(|(op, ..)| obol_stop::reach(op.before_commit()));
@@ -251,9 +252,11 @@ impl Loop {
                 Err(error) => Err(error),
             }
         };
-        // A commit of nothing succeeds on a full disk, too.
+        // A commit of nothing succeeds on a full disk, too, and where nothing may be written.
         if result.is_err() || self.db.total_changes() > changes {
-            self.note(&result);
+            self.note(result.as_ref().err());
+        } else if refused.is_some() {
+            self.note(refused.as_ref());
         }
         match result {
             Ok(News { touched, payees, transitions }) => {
@@ -279,11 +282,13 @@ impl Loop {
 }
 
 /// Runs the queued operations, each in a savepoint of its own: one that fails is undone and told
-/// why, and the others of its group do not notice. `Err` when the whole transaction is lost.
+/// why, and the others of its group do not notice. `Err` when the whole transaction is lost. One that
+/// the database would not write is `refused`.
 fn run_all(
     txn: &Txn<'_>,
     queued: &mut std::vec::IntoIter<(Op, Work, Abandon)>,
     done: &mut Vec<(Op, Finish, Abandon)>,
+    refused: &mut Option<LedgerError>,
 ) -> Result<(), LedgerError> {
     for (op, work, abandon) in queued.by_ref() {
         // Reading leaves nothing to undo.
@@ -294,6 +299,9 @@ fn run_all(
                 let _ = abandon.send(error.clone());
                 if txn.is_lost() {
                     return Err(error);
+                }
+                if op != Op::Read && matches!(error, LedgerError::Unavailable(_)) {
+                    *refused = Some(error.clone());
                 }
                 tracing::error!(%error, ?op, "an operation of the ledger failed; nothing of it is stored");
             }

@@ -16,7 +16,7 @@ impl Kind {
     }
 }
 
-/// The families of a role, each a constant, and all of them in the order in which a scrape has them.
+/// The families of a role, each a constant, and all of them.
 #[macro_export]
 macro_rules! families {
     ($prefix:literal: $( $name:ident = $kind:ident $suffix:literal $labels:expr, $help:literal; )*) => {
@@ -27,7 +27,7 @@ macro_rules! families {
             help: $help,
         }; )*
 
-        /// In the order in which a scrape has them.
+        /// All of them.
         pub const FAMILIES: &[$crate::Family] = &[ $( $name, )* ];
     };
 }

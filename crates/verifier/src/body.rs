@@ -1,6 +1,7 @@
 //! Response bodies: short ones of the gate's own, and those whose end is written down: upstream
 //! streams, which are passed on as they come, and leaves to forward, which are empty.
 
+use crate::held_page::HeldPage;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -9,7 +10,6 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::sync::OwnedSemaphorePermit;
 
 /// What the gate answers with.
 #[derive(Debug)]
@@ -18,29 +18,6 @@ pub enum GateBody {
     Upstream(Delivery),
     Passage(Leave),
     Page(HeldPage),
-}
-
-/// A page that keeps its place among those that are held in memory until it is sent.
-#[derive(Debug)]
-pub struct HeldPage {
-    /// What is still to be sent.
-    rest: Bytes,
-    _place: OwnedSemaphorePermit,
-}
-
-/// What is given to a connection at once. It takes the next piece when the last ones are on their way,
-/// and a body that it has whole is dropped, however much of it the client has not read.
-const PIECE: usize = 64 * 1024;
-
-impl HeldPage {
-    pub(crate) fn new(text: String, place: OwnedSemaphorePermit) -> Self {
-        Self { rest: text.into(), _place: place }
-    }
-
-    fn next(&mut self) -> Option<Frame<Bytes>> {
-        let piece = self.rest.split_to(self.rest.len().min(PIECE));
-        (!piece.is_empty()).then(|| Frame::data(piece))
-    }
 }
 
 impl GateBody {
@@ -147,7 +124,7 @@ impl Body for GateBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(full) => full.is_end_stream(),
-            Self::Page(page) => page.rest.is_empty(),
+            Self::Page(page) => page.rest() == 0,
             Self::Upstream(delivery) => delivery.body.is_end_stream(),
             Self::Passage(_) => true,
         }
@@ -156,7 +133,7 @@ impl Body for GateBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(full) => full.size_hint(),
-            Self::Page(page) => SizeHint::with_exact(page.rest.len() as u64),
+            Self::Page(page) => SizeHint::with_exact(page.rest() as u64),
             Self::Upstream(delivery) => delivery.body.size_hint(),
             Self::Passage(_) => SizeHint::with_exact(0),
         }

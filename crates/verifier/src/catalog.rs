@@ -15,6 +15,7 @@ use obol_wire::ChallengeTemplate;
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::Arc,
+    time::SystemTime,
 };
 
 /// An offer and what is ready to be sent about it.
@@ -99,8 +100,15 @@ impl Snapshot {
     }
 
     /// How many offers are sold.
-    pub(crate) const fn offers(&self) -> usize {
-        self.offers
+    pub(crate) fn offers(&self) -> usize {
+        self.offers - self.paused()
+    }
+
+    /// How many are loaded, and paused or drained.
+    pub(crate) fn paused(&self) -> usize {
+        let now = SystemTime::now();
+        let closed = |offer: &Offer| offer.paused || offer.is_drained(now);
+        self.routes.iter().filter(|Shared(listed)| closed(&listed.offer)).count()
     }
 
     pub(crate) const fn faults(&self) -> usize {

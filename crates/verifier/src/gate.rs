@@ -4,12 +4,13 @@ mod doors;
 
 use crate::{
     answer, asked,
-    body::{GateBody, HeldPage},
+    body::GateBody,
     catalog::{Catalog, Listed},
     cors,
     door::Door,
     drain::{self, drain},
     forward_auth::{self, ForwardAuth},
+    held_page::HeldPage,
     meters::{Meters, Scraper, Unwritten},
     note::Note,
     plain,
@@ -251,10 +252,12 @@ impl Gate {
             return self.refuse_at(door, &Reason::Overloaded.into(), version);
         };
         let (reply, response) = oneshot::channel();
+        let counted = Arc::clone(&listed);
         let sale = Sale::new(Arc::clone(&self.shared), door, listed, version, outside, &request);
         tokio::spawn(sale.run(claim, request, reply, permit));
         response.await.unwrap_or_else(|_| {
             // The task panicked. Its payment, if it held one, is given back when its hold ends.
+            counted.tally().failed(Reason::LedgerUnavailable);
             self.refuse_at(door, &Reason::LedgerUnavailable.into(), version)
         })
     }

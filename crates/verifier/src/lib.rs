@@ -10,6 +10,7 @@ mod drain;
 mod forward_auth;
 mod gate;
 mod headers;
+mod held_page;
 mod meters;
 mod note;
 mod page;

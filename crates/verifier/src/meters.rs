@@ -8,15 +8,15 @@ mod scrape;
 mod told;
 
 use crate::catalog::Catalog;
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 pub use families::FAMILIES;
-use obol_core::{Asset, ChainId, OfferId, Reason, Registry};
+use obol_core::{Amount, Asset, ChainId, OfferId, Reason, Registry};
 use obol_ledger::{Charged, Delivery, Position, State, Transition};
 use obol_telemetry::{Counter, Histogram, Labels, Units};
 pub(crate) use scrape::{Scraper, Unwritten};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -49,6 +49,11 @@ impl ByReason {
 pub(crate) struct Series {
     position: Position,
     labels: Labels,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
     requests: Counter,
     required: Counter,
     verified: Counter,
@@ -59,6 +64,7 @@ pub(crate) struct Series {
     waived: Counter,
     reversals: Counter,
     upstream_failed: Counter,
+    client_left: Counter,
     settled: Units,
 }
 
@@ -71,21 +77,7 @@ impl Series {
             ("chain", &asset.chain.to_string()),
             ("asset_symbol", &registry.label(asset)),
         ]);
-        Self {
-            position,
-            labels,
-            requests: Counter::default(),
-            required: Counter::default(),
-            verified: Counter::default(),
-            failed: Counter::default(),
-            reasons: OnceLock::new(),
-            charged: Counter::default(),
-            claimed: Counter::default(),
-            waived: Counter::default(),
-            reversals: Counter::default(),
-            upstream_failed: Counter::default(),
-            settled: Units::default(),
-        }
+        Self { position, labels, counts: Counts::default() }
     }
 
     pub(crate) const fn position(&self) -> &Position {
@@ -94,12 +86,12 @@ impl Series {
 
     #[cfg(test)]
     pub(crate) fn requested(&self) -> u64 {
-        self.requests.get()
+        self.counts.requests.get()
     }
 
     fn fail(&self, reason: Reason) {
-        self.failed.increment();
-        self.reasons.get_or_init(Box::default).count(reason);
+        self.counts.failed.increment();
+        self.counts.reasons.get_or_init(Box::default).count(reason);
     }
 }
 
@@ -117,11 +109,11 @@ impl<'a> Tally<'a> {
     }
 
     pub(crate) fn requested(self) {
-        self.count(|series| series.requests.increment());
+        self.count(|series| series.counts.requests.increment());
     }
 
     pub(crate) fn required(self) {
-        self.count(|series| series.required.increment());
+        self.count(|series| series.counts.required.increment());
     }
 
     /// A request with a payment was not served for this reason.
@@ -133,7 +125,11 @@ impl<'a> Tally<'a> {
     }
 
     pub(crate) fn upstream_failed(self) {
-        self.count(|series| series.upstream_failed.increment());
+        self.count(|series| series.counts.upstream_failed.increment());
+    }
+
+    pub(crate) fn client_left(self) {
+        self.count(|series| series.counts.client_left.increment());
     }
 
     fn count(self, count: impl FnOnce(&Series)) {
@@ -151,22 +147,18 @@ struct ChainMeters {
 }
 
 /// What was charged in one asset, whoever sold it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct AssetMeters {
-    labels: Labels,
     charged: Counter,
     settled: Units,
 }
 
 impl AssetMeters {
-    fn new(chain: ChainId, symbol: &str) -> Self {
-        let labels = Labels::new([("chain", chain.to_string().as_str()), ("asset_symbol", symbol)]);
-        Self { labels, charged: Counter::default(), settled: Units::default() }
+    fn charge(&self, amount: Amount) {
+        self.charged.increment();
+        self.settled.add(amount.atomic());
     }
 }
-
-/// Of an asset that is in the ledger, and in the registry no more.
-const UNKNOWN: &str = "unknown";
 
 /// What is counted for the process as a whole.
 #[derive(Debug)]
@@ -174,20 +166,20 @@ pub(crate) struct Meters {
     registry: Arc<Registry>,
     refused: ByReason,
     chains: BTreeMap<ChainId, ChainMeters>,
-    /// Every asset of these chains that is known; for each chain all others under the zero address.
+    /// Every asset of these chains that is known.
     assets: BTreeMap<(ChainId, Address), AssetMeters>,
+    /// Of assets that are in the ledger, and in the registry no more.
+    unknown: Mutex<BTreeMap<(ChainId, Address), AssetMeters>>,
 }
 
 impl Meters {
     /// The totals of each asset of these chains begin at zero.
     pub(crate) fn new(registry: Arc<Registry>, chains: impl Iterator<Item = ChainId>) -> Self {
         let chains: BTreeMap<_, _> = chains.map(|chain| (chain, ChainMeters::default())).collect();
-        let known = known_assets(&registry, &chains).map(|asset| {
-            ((asset.chain, asset.address), AssetMeters::new(asset.chain, &registry.label(asset)))
-        });
-        let unknown = chains.keys().map(|chain| ((*chain, Address::ZERO), AssetMeters::new(*chain, UNKNOWN)));
-        let assets = known.chain(unknown).collect();
-        Self { registry, refused: ByReason::default(), chains, assets }
+        let known = known_assets(&registry, &chains);
+        let assets = known.map(|asset| ((asset.chain, asset.address), AssetMeters::default())).collect();
+        let unknown = Mutex::default();
+        Self { registry, refused: ByReason::default(), chains, assets, unknown }
     }
 
     pub(crate) fn refused(&self, reason: Reason) {
@@ -213,8 +205,8 @@ impl Meters {
         match (change.to, change.charge) {
             (_, Some(Charged::First { owed_for })) => {
                 tally.count(|series| {
-                    series.charged.increment();
-                    series.settled.add(change.amount.atomic());
+                    series.counts.charged.increment();
+                    series.counts.settled.add(change.amount.atomic());
                 });
                 self.charge(change);
                 let chain = self.chains.get(&change.position.chain);
@@ -222,10 +214,10 @@ impl Meters {
                     chain.settle.observe(owed_for);
                 }
             }
-            (_, Some(Charged::Reversed)) => tally.count(|series| series.reversals.increment()),
-            (State::Reserved, None) => tally.count(|series| series.verified.increment()),
-            (State::Waived, None) => tally.count(|series| series.waived.increment()),
-            (State::Claimed, None) => tally.count(|series| series.claimed.increment()),
+            (_, Some(Charged::Reversed)) => tally.count(|series| series.counts.reversals.increment()),
+            (State::Reserved, None) => tally.count(|series| series.counts.verified.increment()),
+            (State::Waived, None) => tally.count(|series| series.counts.waived.increment()),
+            (State::Claimed, None) => tally.count(|series| series.counts.claimed.increment()),
             // Of one that was not delivered its request tells.
             (State::Failed, None) if change.delivery != Delivery::None => {
                 tally.failed(Reason::SettlementFailed);
@@ -235,25 +227,41 @@ impl Meters {
     }
 
     fn charge(&self, change: &Transition) {
-        let Position { chain, asset, .. } = change.position;
-        let known = self.assets.get(&(chain, asset)).or_else(|| self.assets.get(&(chain, Address::ZERO)));
-        if let Some(meters) = known {
-            meters.charged.increment();
-            meters.settled.add(change.amount.atomic());
+        let place = (change.position.chain, change.position.asset);
+        match self.assets.get(&place) {
+            Some(meters) => meters.charge(change.amount),
+            None => self.unknown().entry(place).or_default().charge(change.amount),
         }
+    }
+
+    fn unknown(&self) -> MutexGuard<'_, BTreeMap<(ChainId, Address), AssetMeters>> {
+        // What is in it is whole at any time.
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known_assets(&self) -> impl Iterator<Item = &Asset> {
         known_assets(&self.registry, &self.chains)
     }
 
-    /// Those that can be told: the ones that nobody knows when there was something in them.
-    fn assets(&self) -> impl Iterator<Item = &AssetMeters> {
-        let told = |((_, address), meters): &(&(ChainId, Address), &AssetMeters)| {
-            !address.is_zero() || meters.charged.get() > 0
-        };
-        self.assets.iter().filter(told).map(|(_, meters)| meters)
+    /// What was charged in each asset, as payments and atomic units.
+    fn charged(&self) -> Vec<((ChainId, Address), u64, U256)> {
+        let unknown = self.unknown();
+        let all = self.assets.iter().chain(unknown.iter());
+        all.map(|(place, meters)| (*place, meters.charged.get(), meters.settled.get())).collect()
     }
+
+    /// What an asset is called, and its chain. Two that nobody knows are still two.
+    fn asset_labels(&self, (chain, address): (ChainId, Address)) -> Labels {
+        let symbol = self
+            .registry
+            .asset_at(chain, address)
+            .map_or_else(|_| format!("unknown@{address}"), |known| self.registry.label(known));
+        chain_labels(chain).with([("asset_symbol", symbol.as_str())])
+    }
+}
+
+fn chain_labels(chain: ChainId) -> Labels {
+    Labels::new([("chain", chain.to_string().as_str())])
 }
 
 /// Those of the chains that something may be sold on.
@@ -267,7 +275,6 @@ fn known_assets<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use obol_core::Amount;
 
     /// A registry's USDC in an offer that is sold, and what its series say.
     struct Stage {
@@ -310,19 +317,22 @@ mod tests {
         stage.note(State::Included, Some(Charged::Again), Delivery::None);
         stage.note(State::Settled, None, Delivery::Done);
         let series = &stage.series;
-        assert_eq!((series.charged.get(), series.reversals.get()), (1, 1));
-        assert_eq!(series.settled.get(), alloy_primitives::U256::from(10_000));
-        let totals: Vec<_> = stage.meters.assets().map(|meters| meters.charged.get()).collect();
-        assert_eq!(totals.iter().sum::<u64>(), 1, "{totals:?}");
+        assert_eq!((series.counts.charged.get(), series.counts.reversals.get()), (1, 1));
+        assert_eq!(series.counts.settled.get(), U256::from(10_000));
+        let totals: Vec<_> =
+            stage.meters.charged().into_iter().filter(|(_, payments, _)| *payments > 0).collect();
+        let asset = stage.series.position.asset;
+        let amount = U256::from(10_000);
+        assert_eq!(totals, [((ChainId::new(84_532), asset), 1, amount)]);
     }
 
     #[test]
     fn a_payment_that_failed_is_told_by_its_request_or_when_it_was_delivered_on_here() {
         let stage = stage();
         stage.note(State::Failed, None, Delivery::None);
-        assert_eq!(stage.series.failed.get(), 0);
+        assert_eq!(stage.series.counts.failed.get(), 0);
         stage.note(State::Failed, None, Delivery::Done);
-        assert_eq!(stage.series.failed.get(), 1);
+        assert_eq!(stage.series.counts.failed.get(), 1);
     }
 
     #[test]
@@ -332,17 +342,23 @@ mod tests {
         for reason in [Reason::UpstreamTimeout, Reason::UpstreamUnavailable, Reason::Expired] {
             tally.failed(reason);
         }
-        assert_eq!((stage.series.upstream_failed.get(), stage.series.failed.get()), (2, 1));
+        assert_eq!((stage.series.counts.upstream_failed.get(), stage.series.counts.failed.get()), (2, 1));
     }
 
     #[test]
     fn what_was_charged_in_an_asset_that_nobody_knows_has_a_total_of_its_own() {
         let stage = stage();
-        let before = stage.meters.assets().count();
+        let before = stage.meters.charged();
         let first = Some(Charged::First { owed_for: None });
         let mut change = stage.change(State::Included, first, Delivery::None);
         change.position.asset = Address::repeat_byte(0x77);
         stage.meters.count(Tally::new(None), &change);
-        assert_eq!(stage.meters.assets().count(), before + 1);
+        let after = stage.meters.charged();
+        assert_eq!(after[..before.len()], before);
+        let [(place, 1, _)] = after[before.len()..] else { panic!("{after:?}") };
+        let labels = stage.meters.asset_labels(place);
+        let named =
+            "chain=\"eip155:84532\",asset_symbol=\"unknown@0x7777777777777777777777777777777777777777\"";
+        assert_eq!(labels.as_str(), named);
     }
 }

@@ -1,8 +1,9 @@
 //! Serving the gate on a listener, and its health on another.
 
 use crate::{
-    body::{GateBody, HeldPage},
+    body::GateBody,
     gate::{self, Gate},
+    held_page::HeldPage,
     meters::Unwritten,
 };
 use http::{Request, Response, StatusCode, header};

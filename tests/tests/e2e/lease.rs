@@ -17,6 +17,12 @@ async fn second(rig: &Rig) -> Result<Seller> {
     Seller::open(&rig.chain, rig.rpc.url(), &rig.ledger_file(), SellerOptions::default())
 }
 
+/// The epoch of the only lease, and whether it was given back.
+fn lease(rig: &Rig) -> Result<(i64, bool)> {
+    let db = rusqlite::Connection::open(rig.ledger_file())?;
+    Ok(db.query_row("SELECT epoch, expires_at = 0 FROM leases", [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
 fn state(seller: &Seller) -> Option<SettlerState> {
     seller.facilitator.states().next().map(|(_, state)| state)
 }
@@ -86,6 +92,43 @@ async fn one_of_two_leads_and_the_other_takes_over_when_it_stops() -> Result<()>
     rig.seller.trust(held).await?;
     rig.mine_until(&payment, State::Settled).await?;
     rig.close().await?.assert(3, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_endpoint_is_away_lets_another_settle_until_it_is_back() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, SellerOptions::default()).await?;
+    rig.until_settler(SettlerState::Leading).await?;
+    let healthy = Seller::open(&rig.chain, rig.chain.url(), &rig.ledger_file(), SellerOptions::default())?;
+    until("it follows", async || Ok((state(&healthy) == Some(SettlerState::Following)).then_some(())))
+        .await?;
+    rig.rpc.set(Fault::Disconnect);
+    until("it leads", async || Ok((state(&healthy) == Some(SettlerState::Leading)).then_some(()))).await?;
+    healthy.sell(&rig.pay(0)).await?;
+    rig.until_settler(SettlerState::RpcDown).await?;
+    // Back, it sells, and follows who leads now.
+    rig.rpc.heal();
+    rig.until_settler(SettlerState::Following).await?;
+    rig.seller.sell(&rig.pay(1)).await?;
+    healthy.facilitator.stop().await;
+    rig.until_settler(SettlerState::Leading).await?;
+    rig.close().await?.assert(2, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gave_the_lead_away_and_is_alone_leads_again_when_its_endpoint_is_back() -> Result<()> {
+    let rig = Rig::start(Mining::Automine, SellerOptions::default()).await?;
+    rig.until_settler(SettlerState::Leading).await?;
+    let (epoch, _) = lease(&rig)?;
+    rig.rpc.set(Fault::Disconnect);
+    until("nobody leads", async || Ok(lease(&rig)?.1.then_some(()))).await?;
+    assert_eq!(lease(&rig)?, (epoch, true), "and it takes it back for nothing");
+    rig.rpc.heal();
+    rig.until_settler(SettlerState::Leading).await?;
+    assert_eq!(lease(&rig)?, (epoch + 1, false));
+    rig.seller.sell(&rig.pay(0)).await?;
+    rig.close().await?.assert(1, &[]);
     Ok(())
 }
 

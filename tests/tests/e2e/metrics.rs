@@ -23,10 +23,11 @@ const PAID: &str = "services-paid";
 const USDC: [(&str, &str); 2] = [("chain", "eip155:84532"), ("asset_symbol", "USDC")];
 
 /// Series of an offer that exist from the moment that it is loaded.
-const AT_ZERO: [&str; 18] = [
+const AT_ZERO: [&str; 19] = [
     "charge_reversals_total",
     "charged_requests_total",
     "claimed_requests_total",
+    "client_left_total",
     "ledger_charged_requests",
     "ledger_reversed_amount",
     "ledger_reversed_requests",

@@ -1,7 +1,6 @@
 //! What settling costs, and whether the settler account can and may pay it.
 
 use super::{Settler, SettlerState, send::LOOKS};
-use crate::limits::BATCH_OVERHEAD;
 use crate::sight::TickError;
 use alloy_primitives::{Bytes, U256};
 use obol_evm::{BlockTag, ContractCall, Fees, RpcError, sign_call};
@@ -31,20 +30,16 @@ impl Settler {
         };
         let example = ContractCall { to: self.account.account, data: Bytes::new() };
         let (funds, l1_fee) = tokio::try_join!(self.funds(), self.l1_fee(nonce, &example))?;
-        let state = self.affordable(l1_fee, funds, self.gas_of_one(), fees, 1).err();
+        let state = self.affordable(l1_fee, funds, self.gas.of_one(), fees, 1).err();
         self.note_funds(funds, fees);
         self.enter(state.unwrap_or(self.part()));
         Ok(())
     }
 
-    const fn gas_of_one(&self) -> u64 {
-        BATCH_OVERHEAD.saturating_add(self.gas.per_payment)
-    }
-
     /// Says once that the gas money comes to its end, while there is time to send some. As fees go
     /// up and down around the mark, nothing more is said.
     pub(super) fn note_funds(&mut self, funds: U256, fees: Fees) {
-        let one = U256::from(self.gas_of_one()) * U256::from(fees.max_fee);
+        let one = U256::from(self.gas.of_one()) * U256::from(fees.max_fee);
         let lasts_for = |payments: u64| funds >= one * U256::from(payments);
         if self.low {
             self.low = !lasts_for(2 * LOW);

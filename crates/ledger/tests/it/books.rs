@@ -6,15 +6,12 @@ use crate::payments::{
 use alloy_primitives::{B256, Bytes, U256};
 use obol_core::OfferId;
 use obol_ledger::{
-    Books, Charged, Clock, Drift, Inclusion, Ledger, NewPayment, PaymentId, Place, Position, State, Sum,
-    Takings, Transition, Unsettled, Windows,
+    Books, Charged, Clock, Drift, Found, Inclusion, Ledger, NewPayment, PaymentId, Place, Position, State,
+    Sum, Takings, Transition, Unsettled, Windows,
 };
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicI64, Ordering},
 };
 
 const DAY: i64 = 86_400;
@@ -96,16 +93,54 @@ async fn a_payment_counts_once_whatever_becomes_of_its_block() {
     let (_hand, ledger) = by_hand(NOW);
     let mut books = Books::default();
     let first = paid(&ledger, 1, NOW - 60).await;
-    paid(&ledger, 2, NOW - 60).await;
+    paid(&ledger, 2, NOW - 90).await;
     let id = ledger.payment_by_key(payment(1).key).await.expect("read").expect("stored").id;
     ledger.orphan(id, first.block_hash).await.expect("stored");
     let gone = takings(&mut books, &ledger).await;
-    assert_eq!((gone.charged.day, gone.charged.lifetime, gone.reversed), (of(2), of(2), of(1)));
+    assert_eq!((gone.charged.day, gone.charged.lifetime), (of(2), of(2)));
+    assert_eq!(gone.reversed, Windows { day: of(1), week: of(1), lifetime: of(1) });
+    assert_eq!(gone.last, Some(NOW - 90), "of the one that is on the chain");
     ledger.include(payment(1).key, at(9, NOW), "seen again").await.expect("stored");
     let back = takings(&mut books, &ledger).await;
-    assert_eq!((back.charged.day, back.charged.lifetime, back.reversed), (of(2), of(2), of(0)));
+    assert_eq!((back.charged.day, back.charged.lifetime), (of(2), of(2)));
+    assert_eq!(back.reversed, Windows::default());
     assert_eq!(back.last, Some(NOW));
     assert_eq!(takings(&mut Books::default(), &ledger).await, back);
+}
+
+#[tokio::test]
+async fn a_payment_that_is_found_in_another_block_counts_when_it_did_and_was_last_seen_there() {
+    let (_hand, ledger) = by_hand(NOW);
+    let mut books = Books::default();
+    paid(&ledger, 1, NOW - 60).await;
+    paid(&ledger, 2, NOW - DAY - 60).await;
+    ledger.include(payment(1).key, at(9, NOW - 70), "seen elsewhere").await.expect("stored");
+    ledger.include(payment(2).key, at(8, NOW - 80), "seen elsewhere").await.expect("stored");
+    let now = takings(&mut books, &ledger).await;
+    assert_eq!((now.charged.day, now.charged.lifetime), (of(1), of(2)));
+    assert_eq!((now.reversed, now.last), (Windows::default(), Some(NOW - 70)));
+}
+
+#[tokio::test]
+async fn who_reverses_an_old_payment_takes_nothing_from_the_window_of_the_new_ones() {
+    let (_hand, ledger) = by_hand(NOW);
+    let first = paid(&ledger, 1, NOW - 2 * DAY).await;
+    paid(&ledger, 2, NOW - 60).await;
+    let id = ledger.payment_by_key(payment(1).key).await.expect("read").expect("stored").id;
+    ledger.orphan(id, first.block_hash).await.expect("stored");
+    let now = takings(&mut Books::default(), &ledger).await;
+    assert_eq!(now.reversed, Windows { day: of(0), week: of(1), lifetime: of(1) });
+    assert_eq!(now.charged, Windows { day: of(1), week: of(2), lifetime: of(2) });
+}
+
+#[tokio::test]
+async fn only_accounts_that_have_paid_are_known() {
+    let (_hand, ledger) = by_hand(NOW);
+    paid(&ledger, 1, NOW).await;
+    let (payer, stranger) = (payment(1).key.payer, alloy_primitives::Address::repeat_byte(0x99));
+    let mut asked = vec![stranger; 1_500];
+    asked.extend([payer, payer]);
+    assert_eq!(ledger.known_payers(asked).await, Ok([payer].into()));
 }
 
 #[tokio::test]
@@ -118,8 +153,11 @@ async fn without_the_reversed_the_lifetime_is_what_the_ledger_calls_earned() {
     ledger.orphan(id, first.block_hash).await.expect("stored");
     let takings = takings(&mut Books::default(), &ledger).await;
     let earned = &ledger.earnings().await.expect("read")[0];
-    assert_eq!(takings.charged.lifetime.payments - takings.reversed.payments, earned.payments);
-    assert_eq!(takings.charged.lifetime.amount.checked_sub(takings.reversed.amount), Some(earned.amount));
+    assert_eq!(takings.charged.lifetime.payments - takings.reversed.lifetime.payments, earned.payments);
+    assert_eq!(
+        takings.charged.lifetime.amount.checked_sub(takings.reversed.lifetime.amount),
+        Some(earned.amount)
+    );
 }
 
 #[tokio::test]
@@ -193,22 +231,25 @@ async fn a_claim_is_told_at_its_time_until_the_chain_tells() {
 }
 
 #[tokio::test]
-async fn a_comparison_is_remembered_by_every_process_on_the_ledger() {
+async fn a_comparison_is_remembered_for_every_process_that_asks_the_same_endpoint() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("ledger.db");
     let ledger = open(&path, "mine");
     paid(&ledger, 1, NOW).await;
-    assert_eq!(ledger.comparisons().await, Ok(vec![]));
-    let drift = Drift { ledger_only: U256::MAX, chain_only: U256::from(1) };
-    ledger.compared(CHAIN, 2, [(ASSET, drift)].into()).await.expect("stored");
+    assert_eq!(ledger.comparison(CHAIN, "http://a").await, Ok(None));
+    let drift = Drift { ledger_only: U256::MAX, chain_only: U256::from(1), unattributed: U256::from(2) };
+    let found = Found { payments: 2, unattributed: 3, drifts: [(ASSET, drift)].into() };
+    let made = ledger.compared(CHAIN, "http://a", found.clone()).await.expect("stored");
+    assert_eq!(made.found, found);
     let other = open(&path, "other");
-    let found = other.comparisons().await.expect("read");
-    assert_eq!((found[0].chain, found[0].payments), (CHAIN, 2));
-    assert_eq!(found[0].drifts, [(ASSET, drift)].into());
-    ledger.compared(CHAIN, 0, BTreeMap::new()).await.expect("stored");
-    let found = other.comparisons().await.expect("read");
-    assert_eq!((found.len(), found[0].payments), (1, 0));
-    assert_eq!(found[0].drifts, [(ASSET, Drift::default())].into(), "what does not drift says so");
+    assert_eq!(other.comparison(CHAIN, "http://a").await, Ok(Some(made.clone())));
+    // What another endpoint shows is its own.
+    other.compared(CHAIN, "http://b", Found::default()).await.expect("stored");
+    assert_eq!(ledger.comparison(CHAIN, "http://a").await, Ok(Some(made)));
+    ledger.compared(CHAIN, "http://a", Found::default()).await.expect("stored");
+    let last = other.comparison(CHAIN, "http://a").await.expect("read").expect("remembered").found;
+    assert_eq!((last.payments, last.unattributed), (0, 0));
+    assert_eq!(last.drifts, [(ASSET, Drift::default())].into(), "what does not drift says so");
 }
 
 #[tokio::test]
@@ -226,9 +267,40 @@ async fn a_payment_that_the_journal_has_otherwise_is_named() {
     let db = rusqlite::Connection::open(&path).expect("a database");
     db.execute("DELETE FROM charges WHERE kind = 1", []).expect("written");
     assert_eq!(ledger.journal_faults(10).await, Ok(vec![id]));
+    db.execute("INSERT INTO charges (payment, kind, at) VALUES (?1, 1, 0)", [id.0]).expect("written");
+    // It is back, and its newest row says so; that it was charged is lost.
+    ledger.include(payment(1).key, at(9, NOW), "again").await.expect("stored");
+    assert_eq!(ledger.journal_faults(10).await, Ok(vec![]));
+    db.execute("DELETE FROM charges WHERE payment = ?1 AND kind = 0", [id.0]).expect("written");
+    assert_eq!(ledger.journal_faults(10).await, Ok(vec![id]));
     db.execute("DELETE FROM claims", []).expect("written");
     assert_eq!(ledger.journal_faults(10).await, Ok(vec![id, claim]));
     assert_eq!(ledger.journal_faults(1).await, Ok(vec![id]));
+}
+
+#[tokio::test]
+async fn a_journal_in_which_a_row_is_too_many_or_of_another_time_is_at_fault() {
+    for edit in [
+        "INSERT INTO charges (payment, kind, at) VALUES (1, 2, 7)",
+        "INSERT INTO charges (payment, kind, at) SELECT payment, kind, at FROM charges WHERE seq = 2",
+        "UPDATE charges SET at = at - 31536000 WHERE payment = 1",
+        "UPDATE charges SET kind = 2 WHERE payment = 1",
+        "UPDATE payments SET block_time = block_time + 100000 WHERE id = 1",
+        "INSERT INTO claims (payment, stands, at) VALUES (1, 1, 7), (1, 0, 8)",
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.db");
+        let ledger = open(&path, "mine");
+        let first = paid(&ledger, 1, NOW).await;
+        let id = ledger.payment_by_key(payment(1).key).await.expect("read").expect("stored").id;
+        ledger.orphan(id, first.block_hash).await.expect("stored");
+        ledger.include(payment(1).key, at(2, NOW + 5), "again").await.expect("stored");
+        assert_eq!(ledger.journal_faults(10).await, Ok(vec![]));
+        let db = rusqlite::Connection::open(&path).expect("a database");
+        db.execute_batch("DROP TRIGGER moved").expect("written");
+        db.execute_batch(edit).expect("written");
+        assert_eq!(ledger.journal_faults(10).await, Ok(vec![id]), "{edit}");
+    }
 }
 
 #[tokio::test]

@@ -4,13 +4,14 @@
 use crate::{
     choose::{chain, is_delivered, settler},
     hold_rules::Earned,
-    rules::{Batch, Fate, Line, Row, is_owed, is_paid, sum},
+    rules::{Batch, Fate, Line, Model, Row, is_owed, is_paid, sum},
     world::World,
 };
-use obol_core::ChainId;
+use alloy_primitives::Address;
+use obol_core::{Amount, ChainId, OfferId};
 use obol_ledger::{
     BatchId, BatchState, Delivery, Event, LedgerError, PaymentId, PaymentRecord, Position, State, Sum,
-    Timestamp,
+    Timestamp, Unsettled,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::JoinHandle;
@@ -326,7 +327,7 @@ async fn books(world: &mut World) -> Result<(), String> {
             Sum { payments: rows.len() as u64, amount: sum(rows.iter().map(|row| row.terms.amount)) };
         let reversed = Sum { payments: gone.len() as u64, amount: sum(gone.into_iter()) };
         same("what was ever charged", &takings.charged.lifetime, &counted)?;
-        same("what was reversed", &takings.reversed, &reversed)?;
+        same("what was reversed", &takings.reversed.lifetime, &reversed)?;
         same("what is claimed", &takings.claimed.lifetime, &claimed)?;
     }
     world.books = books;
@@ -386,9 +387,31 @@ async fn lists(world: &World, chain: ChainId) -> Result<(), String> {
     let next = model.batches.iter().filter(used).map(|batch| batch.nonce + 1).max();
     same("the final nonce", &ledger.final_nonce(settler(chain)).await.map_err(unread)?, &next)?;
 
-    let unsettled = |row: &&Row| here(row) && is_owed(row.state) && row.delivery != Delivery::None;
-    let count = model.rows.iter().filter(unsettled).count() as u64;
-    let oldest = model.rows.iter().filter(unsettled).map(|row| Timestamp(row.created_at)).min();
-    let told = ledger.unsettled(chain).await.map_err(unread)?;
-    same("what is delivered and not settled", &told, &oldest.map(|oldest| (count, oldest)))
+    let owed = ledger.exposure().await.map_err(unread)?;
+    same("what is delivered and not settled", &here_of(owed, chain), &outstanding(model, chain, is_owed))?;
+    let lost = ledger.losses().await.map_err(unread)?;
+    same("what is lost", &here_of(lost, chain), &outstanding(model, chain, |state| state == State::Failed))
+}
+
+type Outstanding = BTreeMap<(OfferId, Address), (u64, Amount, Timestamp)>;
+
+fn here_of(lines: Vec<Unsettled>, chain: ChainId) -> Outstanding {
+    let here = lines.into_iter().filter(|line| line.position.chain == chain);
+    here.map(|line| ((line.position.offer, line.position.asset), (line.payments, line.amount, line.oldest)))
+        .collect()
+}
+
+/// What was delivered, of the payments in such a state.
+fn outstanding(model: &Model, chain: ChainId, is: impl Fn(State) -> bool) -> Outstanding {
+    let mut sums: BTreeMap<_, Vec<&Row>> = BTreeMap::new();
+    let delivered =
+        |row: &&Row| row.terms.key.chain == chain && is(row.state) && row.delivery != Delivery::None;
+    for row in model.rows.iter().filter(delivered) {
+        sums.entry((row.terms.offer.clone(), row.terms.key.asset)).or_default().push(row);
+    }
+    let line = |rows: Vec<&Row>| {
+        let oldest = rows.iter().map(|row| row.created_at).min().unwrap_or_default();
+        (rows.len() as u64, sum(rows.iter().map(|row| row.terms.amount)), Timestamp(oldest))
+    };
+    sums.into_iter().map(|(position, rows)| (position, line(rows))).collect()
 }

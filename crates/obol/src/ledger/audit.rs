@@ -41,7 +41,7 @@ pub(super) async fn reconcile(compared: &Compared) -> Result<(), Failure> {
         let endpoint = reached(&endpoints, chain)?;
         let (found, settled) = agree(&ledger, endpoint).await?;
         if settled == Settled::Yes && found.proven.is_empty() {
-            found.remember(&ledger).await?;
+            found.remember(&ledger, &endpoint.rpc).await?;
             audits.push(found);
             continue;
         }
@@ -63,7 +63,7 @@ pub(super) async fn reconcile(compared: &Compared) -> Result<(), Failure> {
                 "{chain}: what the ledger took from final blocks is not undone: ask another endpoint, or restore a backup"
             );
         }
-        left.remember(&ledger).await?;
+        left.remember(&ledger, &endpoint.rpc).await?;
         audits.push(left);
     }
     report(&ledger, &audits, &registry, compared.output).await

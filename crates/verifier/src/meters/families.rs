@@ -23,7 +23,7 @@ families! { "obol_x402_verifier_":
     VERIFIED = Counter "payment_verified_total" OFFER,
         "Payments that were found good and reserved in the ledger.";
     FAILED = Counter "payment_failed_total" OFFER,
-        "Payments that were refused, or not settled in time; or delivered on, and never to be paid.";
+        "Answers to payments that were refused, or not settled in time, one for each time that a payment came; and payments that were delivered on and failed.";
     FAILURE_REASONS = Counter "payment_failure_reasons_total" OFFER_AND_REASON,
         "The same by reason (docs/reasons.md); a series begins with its first.";
     CHARGED = Counter "charged_requests_total" OFFER,
@@ -36,10 +36,12 @@ families! { "obol_x402_verifier_":
         "Payments whose block was reorganised away.";
     UPSTREAM_FAILED = Counter "upstream_failed_after_verify_total" OFFER,
         "Requests with a good payment that the service behind the gate failed or refused: not charged for.";
+    CLIENT_LEFT = Counter "client_left_total" OFFER,
+        "Requests with a good payment whose client left before anything was delivered: what the service did for them is charged only where it was settled by then.";
     SETTLED_AMOUNT = Counter "settled_amount_total" OFFER,
         "Atomic units of the payments at their first inclusion.";
     LAST_SUCCESS = Gauge "last_payment_success_seconds" OFFER,
-        "Block time of the newest paid payment, by the ledger; absent before the first.";
+        "Block time of the newest payment that is on the chain, by the ledger; absent before the first.";
     UNSETTLED = Gauge "unsettled_payments" OFFER,
         "Payments that are delivered and not on the chain, by the ledger.";
     UNSETTLED_AMOUNT = Gauge "unsettled_amount" OFFER,
@@ -49,7 +51,7 @@ families! { "obol_x402_verifier_":
     OLDEST_UNSETTLED = Gauge "oldest_unsettled_seconds" OFFER,
         "When the oldest of those payments was taken, in seconds since the Unix epoch; absent when there is none.";
     LOST = Gauge "lost_payments" OFFER,
-        "Payments that were delivered and will never be paid, by the ledger: for good.";
+        "Payments that were delivered and failed, by the ledger: lost, unless the chain shows one after all.";
     LOST_AMOUNT = Gauge "lost_amount" OFFER,
         "Their amount in atomic units; with unsettled_amount it is what unsettled_amount_limit bounds.";
     LEDGER_CHARGED = Gauge "ledger_charged_requests" OFFER_AND_WINDOW,
@@ -75,13 +77,15 @@ families! { "obol_x402_verifier_":
     CHAIN_OLDEST = Gauge "chain_oldest_unsettled_seconds" ASSET_AND_LEDGER,
         "When the oldest of them was taken, in seconds since the Unix epoch; absent when there is none.";
     CHAIN_LOST_AMOUNT = Gauge "chain_lost_amount" ASSET_AND_LEDGER,
-        "Atomic units that were delivered on and will never be paid, also of offers that are not served any more.";
+        "Atomic units that were delivered on and are lost, also of offers that are not served any more.";
     CHAIN_LEDGER_CHARGED = Gauge "chain_ledger_charged_requests" ASSET_AND_WINDOW,
         "Payments by their first inclusion within the window, by the ledger, also of offers that are not served any more.";
     CHAIN_LEDGER_SETTLED = Gauge "chain_ledger_settled_amount" ASSET_AND_WINDOW,
         "Their amount in atomic units.";
-    CHAIN_LEDGER_REVERSED = Gauge "chain_ledger_reversed_requests" ASSET_AND_LEDGER,
-        "Of the payments of the lifetime those whose transfer is not on the chain now, also of such offers.";
+    CHAIN_LEDGER_REVERSED = Gauge "chain_ledger_reversed_requests" ASSET_AND_WINDOW,
+        "Of the payments that count in the window those whose transfer is not on the chain now, also of such offers.";
+    CHAIN_LEDGER_REVERSED_AMOUNT = Gauge "chain_ledger_reversed_amount" ASSET_AND_WINDOW,
+        "Their amount in atomic units: what chain_ledger_settled_amount has more is what the ledger calls earned.";
     CHAIN_LEDGER_CLAIMED = Gauge "chain_ledger_claimed_amount" ASSET_AND_WINDOW,
         "Atomic units of the payments that a facilitator said within the window are settled, as long as the chain does not tell, by the ledger, also of such offers.";
     ASSET_UNIT = Gauge "asset_unit" ASSET,
@@ -89,11 +93,15 @@ families! { "obol_x402_verifier_":
     HEAD = Gauge "chain_head_seconds" CHAIN,
         "Time of the newest block that the chain's endpoint has, in seconds since the Unix epoch; absent while it has none.";
     DRIFT = Gauge "ledger_drift_payments" CHAIN_AND_LEDGER,
-        "Payments of which ledger and chain say different things, by the last reconciliation, which the ledger remembers.";
+        "Payments of which ledger and chain say different things, by the last reconciliation with this verifier's endpoint, which the ledger remembers.";
     DRIFT_AMOUNT = Gauge "ledger_drift_amount" ASSET_AND_LEDGER,
         "What the ledger calls paid less what the chain shows, in atomic units, by the last reconciliation.";
+    UNATTRIBUTED = Gauge "unattributed_transfers" CHAIN_AND_LEDGER,
+        "Transfers to the ledger's payees that are no payment of it, by the last reconciliation: no difference, and worth a look where each ledger has payees of its own.";
+    UNATTRIBUTED_AMOUNT = Gauge "unattributed_amount" ASSET_AND_LEDGER,
+        "Their amount in atomic units.";
     RECONCILED = Gauge "last_reconciliation_seconds" CHAIN_AND_LEDGER,
-        "When ledger and chain were last compared, by whichever process, in seconds since the Unix epoch; absent before the first time.";
+        "When ledger and chain were last compared by this verifier's endpoint, whichever process did, in seconds since the Unix epoch; absent before the first time.";
     RECONCILIATION_UP = Gauge "reconciliation_up" CHAIN_AND_LEDGER,
         "0 when this process's last try to compare ledger and chain came to nothing; absent where it does not compare.";
     VERIFY_DURATION = Histogram "verify_duration_seconds" CHAIN,
@@ -106,6 +114,8 @@ families! { "obol_x402_verifier_":
         "What its transactions have cost, by the ledger.";
     GAS_DAYS = Gauge "settler_gas_days_left" CHAIN,
         "How many days the gas money lasts at the last day's rate; absent when nothing was spent.";
+    PAYMENTS_LEFT = Gauge "settler_payments_left" CHAIN,
+        "How many payments the gas money lasts for at the fees of the moment, each in a transaction of its own and without what L1 costs.";
     SETTLER_STATE = Gauge "settler_state" &["chain", "state"],
         "1 for what the chain's settler can do at the moment (docs/verifier.md), 0 for the others.";
     FACILITATOR_UP = Gauge "facilitator_up" &["chain", "facilitator"],
@@ -113,7 +123,9 @@ families! { "obol_x402_verifier_":
     REFUSED = Counter "refused_requests_total" &["reason"],
         "Requests that were refused for another reason than that they were unpaid; also those for no offer.";
     OFFERS_SERVED = Gauge "offers_served" &[],
-        "Offers that are sold.";
+        "Offers that are sold, without the paused and drained ones.";
+    OFFERS_PAUSED = Gauge "offers_paused" &[],
+        "Offers that are loaded, and paused or drained: nothing of theirs is sold.";
     OFFER_FAULTS = Gauge "offer_faults" &[],
         "Faults of the last load: what is configured and not sold, or not as it is written now; the log and obol sell list say which.";
     LEDGER_UP = Gauge "ledger_up" &[],

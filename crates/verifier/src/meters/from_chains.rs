@@ -1,9 +1,6 @@
 //! What is known of each chain, on the page of a scrape.
 
-use super::{
-    families as f,
-    scrape::{Sources, asset, chain},
-};
+use super::{chain_labels as chain, families as f, scrape::Sources};
 use alloy_primitives::U256;
 use obol_facilitator::SettlerState;
 use obol_telemetry::Page;
@@ -13,12 +10,17 @@ impl Sources {
         let mut units = page.family(&f::ASSET_UNIT);
         for known in self.meters.known_assets() {
             let unit = U256::from(10).saturating_pow(U256::from(known.decimals));
-            units.add(&asset(known.chain, &self.meters.registry.label(known)), unit);
+            units.add(&self.meters.asset_labels((known.chain, known.address)), unit);
         }
-        let mut charged = page.family(&f::CHAIN_CHARGED);
-        self.meters.assets().for_each(|meters| charged.add(&meters.labels, meters.charged.get()));
-        let mut settled = page.family(&f::CHAIN_SETTLED);
-        self.meters.assets().for_each(|meters| settled.add(&meters.labels, meters.settled.get()));
+        let charged: Vec<_> = self.meters.charged();
+        let mut payments = page.family(&f::CHAIN_CHARGED);
+        for (place, count, _) in &charged {
+            payments.add(&self.meters.asset_labels(*place), *count);
+        }
+        let mut amounts = page.family(&f::CHAIN_SETTLED);
+        for (place, _, amount) in &charged {
+            amounts.add(&self.meters.asset_labels(*place), *amount);
+        }
         let mut heads = page.family(&f::HEAD);
         for report in &self.reports {
             if let Some(head) = report.head {
@@ -51,6 +53,12 @@ impl Sources {
         for report in &self.reports {
             if let Some(balance) = report.balance {
                 balances.add(&chain(report.chain), balance);
+            }
+        }
+        let mut left = page.family(&f::PAYMENTS_LEFT);
+        for report in &self.reports {
+            if let Some(payments) = report.payments_left {
+                left.add(&chain(report.chain), payments);
             }
         }
         let mut spent = page.family(&f::GAS_SPENT);

@@ -1,14 +1,14 @@
 //! What the ledger says, on the page of a scrape.
 
 use super::{
-    Series, families as f,
-    scrape::{Sources, asset, chain},
+    Series, chain_labels as chain, families as f,
+    scrape::Sources,
     told::{Exposed, by_asset},
 };
 use alloy_primitives::U256;
 use obol_core::ChainId;
 use obol_facilitator::Comparing;
-use obol_ledger::{Comparison, Sum, Takings, Windows};
+use obol_ledger::{Sum, Takings, Windows};
 use obol_telemetry::{Family, Labels, Page, Value};
 use std::sync::Arc;
 
@@ -35,8 +35,9 @@ impl Sources {
         let offers: Vec<_> = self.takings().map(|(series, takings)| (&series.labels, takings)).collect();
         windows(page, &f::LEDGER_CHARGED, ledger, &offers, |takings| takings.charged, payments);
         windows(page, &f::LEDGER_SETTLED, ledger, &offers, |takings| takings.charged, amount);
-        each(page, &f::LEDGER_REVERSED, ledger, &offers, |takings| takings.reversed.payments);
-        each(page, &f::LEDGER_REVERSED_AMOUNT, ledger, &offers, |takings| takings.reversed.amount.atomic());
+        let reversed = |takings: &Takings| takings.reversed.lifetime;
+        each(page, &f::LEDGER_REVERSED, ledger, &offers, |takings| payments(reversed(takings)));
+        each(page, &f::LEDGER_REVERSED_AMOUNT, ledger, &offers, |takings| amount(reversed(takings)));
         // Ten thousand offers that are all settled by our own transactions claim nothing.
         let claims = |(series, takings): &(&Arc<Series>, &Takings)| {
             takings.claimed.lifetime.payments > 0 || self.is_blind(series.position().chain)
@@ -52,7 +53,8 @@ impl Sources {
         let assets: Vec<_> = assets.iter().map(|(labels, takings)| (labels, takings)).collect();
         windows(page, &f::CHAIN_LEDGER_CHARGED, ledger, &assets, |takings| takings.charged, payments);
         windows(page, &f::CHAIN_LEDGER_SETTLED, ledger, &assets, |takings| takings.charged, amount);
-        each(page, &f::CHAIN_LEDGER_REVERSED, ledger, &assets, |takings| takings.reversed.payments);
+        windows(page, &f::CHAIN_LEDGER_REVERSED, ledger, &assets, |takings| takings.reversed, payments);
+        windows(page, &f::CHAIN_LEDGER_REVERSED_AMOUNT, ledger, &assets, |takings| takings.reversed, amount);
         windows(page, &f::CHAIN_LEDGER_CLAIMED, ledger, &assets, |takings| takings.claimed, amount);
     }
 
@@ -108,25 +110,26 @@ impl Sources {
         let Some(ledger) = &self.told.id else { return };
         let mut up = page.family(&f::RECONCILIATION_UP);
         for report in &self.reports {
-            if let Some(comparing) = report.comparing {
-                up.add_with(&chain(report.chain), ledger, u64::from(comparing == Comparing::Works));
+            if let Some((_, comparing)) = &report.comparing {
+                up.add_with(&chain(report.chain), ledger, u64::from(*comparing == Comparing::Works));
             }
         }
-        // What nobody compares any more only gets older.
-        let compares =
-            |id| self.reports.iter().any(|report| report.chain == id && report.comparing.is_some());
-        let all = || self.told.comparisons.iter().filter(|last| compares(last.chain));
+        let all = || self.told.comparisons.iter().map(|(id, last)| (*id, last));
+        let by_asset = || all().flat_map(|(id, last)| last.found.drifts.iter().map(move |of| (id, of)));
         let mut payments = page.family(&f::DRIFT);
-        all().for_each(|last| payments.add_with(&chain(last.chain), ledger, last.payments));
+        all().for_each(|(id, last)| payments.add_with(&chain(id), ledger, last.found.payments));
         let mut amounts = page.family(&f::DRIFT_AMOUNT);
-        for Comparison { chain, drifts, .. } in all() {
-            for (address, drift) in drifts {
-                let labels = asset(*chain, &self.symbol(*chain, *address));
-                amounts.add_with(&labels, ledger, drift.to_string());
-            }
+        for (id, (address, drift)) in by_asset() {
+            amounts.add_with(&self.meters.asset_labels((id, *address)), ledger, drift.to_string());
+        }
+        let mut transfers = page.family(&f::UNATTRIBUTED);
+        all().for_each(|(id, last)| transfers.add_with(&chain(id), ledger, last.found.unattributed));
+        let mut amounts = page.family(&f::UNATTRIBUTED_AMOUNT);
+        for (id, (address, drift)) in by_asset() {
+            amounts.add_with(&self.meters.asset_labels((id, *address)), ledger, drift.unattributed);
         }
         let mut at = page.family(&f::RECONCILED);
-        all().for_each(|last| at.add_with(&chain(last.chain), ledger, last.at.seconds().to_string()));
+        all().for_each(|(id, last)| at.add_with(&chain(id), ledger, last.at.seconds().to_string()));
     }
 }
 
@@ -139,12 +142,12 @@ fn amount(sum: Sum) -> Value {
 }
 
 /// A family of one sample for each of these.
-fn each<V: Into<Value>>(
+fn each(
     page: &mut Page,
     family: &Family,
     ledger: &Labels,
     lines: &[(&Labels, &Takings)],
-    value: impl Fn(&Takings) -> V,
+    value: impl Fn(&Takings) -> Value,
 ) {
     let mut samples = page.family(family);
     for (labels, takings) in lines {

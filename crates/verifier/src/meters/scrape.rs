@@ -3,12 +3,12 @@
 //! one of the ledger's reads takes.
 
 use super::{
-    Meters, Series, UNKNOWN, families as f,
+    Meters, Series, families as f,
     told::{Reader, Told},
 };
 use crate::{
-    body::HeldPage,
     catalog::{Catalog, Snapshot},
+    held_page::HeldPage,
 };
 use alloy_primitives::Address;
 use obol_core::ChainId;
@@ -21,11 +21,15 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tokio::{sync::Semaphore, task::JoinError};
 
 /// Pages that are in memory at once: who reads slowly must not fill it.
 const PAGES: usize = 4;
+
+/// For how long: Prometheus waits for 10 seconds, if it is not told otherwise.
+const HELD: Duration = Duration::from_secs(30);
 
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +79,7 @@ impl Scraper {
         let capacity = self.length.load(Ordering::Relaxed) + 4_096;
         let page = tokio::task::spawn_blocking(move || sources.write(capacity)).await?;
         self.length.store(page.len(), Ordering::Relaxed);
-        Ok(HeldPage::new(page, place))
+        Ok(HeldPage::new(page, place, HELD))
     }
 }
 
@@ -106,22 +110,24 @@ impl Sources {
     }
 
     fn offers(&self, page: &mut Page) {
-        self.each(page, &f::REQUESTS, |series| series.requests.get());
-        self.each(page, &f::REQUIRED, |series| series.required.get());
-        self.each(page, &f::VERIFIED, |series| series.verified.get());
-        self.each(page, &f::FAILED, |series| series.failed.get());
+        self.each(page, &f::REQUESTS, |series| series.counts.requests.get());
+        self.each(page, &f::REQUIRED, |series| series.counts.required.get());
+        self.each(page, &f::VERIFIED, |series| series.counts.verified.get());
+        self.each(page, &f::FAILED, |series| series.counts.failed.get());
         let mut reasons = page.family(&f::FAILURE_REASONS);
         for series in self.series() {
-            for (reason, count) in series.reasons.get().into_iter().flat_map(|reasons| reasons.iter()) {
+            for (reason, count) in series.counts.reasons.get().into_iter().flat_map(|reasons| reasons.iter())
+            {
                 reasons.add_with(&series.labels, &Labels::new([("reason", reason.label())]), count);
             }
         }
-        self.each(page, &f::CHARGED, |series| series.charged.get());
-        self.each(page, &f::CLAIMED, |series| series.claimed.get());
-        self.each(page, &f::WAIVED, |series| series.waived.get());
-        self.each(page, &f::REVERSALS, |series| series.reversals.get());
-        self.each(page, &f::UPSTREAM_FAILED, |series| series.upstream_failed.get());
-        self.each(page, &f::SETTLED_AMOUNT, |series| series.settled.get());
+        self.each(page, &f::CHARGED, |series| series.counts.charged.get());
+        self.each(page, &f::CLAIMED, |series| series.counts.claimed.get());
+        self.each(page, &f::WAIVED, |series| series.counts.waived.get());
+        self.each(page, &f::REVERSALS, |series| series.counts.reversals.get());
+        self.each(page, &f::UPSTREAM_FAILED, |series| series.counts.upstream_failed.get());
+        self.each(page, &f::CLIENT_LEFT, |series| series.counts.client_left.get());
+        self.each(page, &f::SETTLED_AMOUNT, |series| series.counts.settled.get());
     }
 
     /// Every asset that is known, and these, with what they are called.
@@ -129,16 +135,8 @@ impl Sources {
         &'a self,
         more: impl Iterator<Item = &'a (ChainId, Address)>,
     ) -> impl Iterator<Item = (Labels, (ChainId, Address))> {
-        let known = self.meters.assets.keys().filter(|(_, address)| !address.is_zero());
-        let all: BTreeSet<_> = known.chain(more).copied().collect();
-        all.into_iter().map(|(id, address)| (asset(id, &self.symbol(id, address)), (id, address)))
-    }
-
-    /// What an asset is called. Two that nobody knows are still two.
-    pub(super) fn symbol(&self, id: ChainId, address: Address) -> String {
-        let registry = &self.meters.registry;
-        let known = registry.asset_at(id, address);
-        known.map_or_else(|_| format!("{UNKNOWN}@{address}"), |known| registry.label(known))
+        let all: BTreeSet<_> = self.meters.assets.keys().chain(more).copied().collect();
+        all.into_iter().map(|place| (self.meters.asset_labels(place), place))
     }
 
     fn process(&self, page: &mut Page) {
@@ -148,17 +146,11 @@ impl Sources {
         }
         let served = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.offers());
         page.family(&f::OFFERS_SERVED).alone(served as u64);
+        let paused = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.paused());
+        page.family(&f::OFFERS_PAUSED).alone(paused as u64);
         let faults = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.faults());
         page.family(&f::OFFER_FAULTS).alone(faults as u64);
         page.family(&f::LEDGER_UP).alone(u64::from(self.told.exposed.is_some()));
         page.family(&f::LEDGER_WRITABLE).alone(u64::from(self.told.writable));
     }
-}
-
-pub(super) fn chain(id: ChainId) -> Labels {
-    Labels::new([("chain", id.to_string().as_str())])
-}
-
-pub(super) fn asset(id: ChainId, symbol: &str) -> Labels {
-    chain(id).with([("asset_symbol", symbol)])
 }

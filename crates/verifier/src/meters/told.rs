@@ -32,7 +32,7 @@ struct Read {
     books: Books,
     /// Which ledger.
     id: Option<String>,
-    comparisons: Vec<Comparison>,
+    comparisons: HashMap<ChainId, Comparison>,
 }
 
 /// What the ledger says.
@@ -46,8 +46,8 @@ pub(super) struct Told {
     pub(super) writable: bool,
     /// None before all of the journal was read once: a sum of a part of it would be too small.
     pub(super) books: Option<Said>,
-    /// What the last comparisons with chains came to, as last read.
-    pub(super) comparisons: Vec<Comparison>,
+    /// What the last comparison with each chain came to, by the endpoint of this process, as last read.
+    pub(super) comparisons: HashMap<ChainId, Comparison>,
 }
 
 /// What is delivered and not paid.
@@ -76,7 +76,7 @@ impl Reader {
             self.fails(&"another scrape is still reading it");
             return told;
         };
-        match timeout_at(until, read.on(ledger)).await {
+        match timeout_at(until, read.on(ledger, reports)).await {
             Ok(Ok(exposed)) => {
                 self.trouble.works(|| tracing::info!("scrapes read the ledger again"));
                 told.exposed = Some(exposed);
@@ -102,12 +102,18 @@ impl Reader {
 
 impl Read {
     /// May be given up between any two reads: the next one begins there.
-    async fn on(&mut self, ledger: &Ledger) -> Result<Exposed, LedgerError> {
+    async fn on(&mut self, ledger: &Ledger, reports: &[Report]) -> Result<Exposed, LedgerError> {
+        // First: what has left the windows is out of them, also when nothing can be read.
+        self.books.follow(ledger).await?;
         if self.id.is_none() {
             self.id = Some(ledger.id().await?);
         }
-        self.comparisons = ledger.comparisons().await?;
-        self.books.follow(ledger).await?;
+        for (chain, (endpoint, _)) in reports.iter().filter_map(|of| Some((of.chain, of.comparing.as_ref()?)))
+        {
+            if let Some(last) = ledger.comparison(chain, endpoint).await? {
+                self.comparisons.insert(chain, last);
+            }
+        }
         let by_position =
             |lines: Vec<Unsettled>| lines.into_iter().map(|line| (line.position.clone(), line)).collect();
         let (open, lost) = (ledger.exposure().await?, ledger.losses().await?);

@@ -49,16 +49,15 @@ impl Ended {
             Self::Waived(_) | Self::Left => VERIFIED,
         }
     }
-}
 
-impl Ended {
     /// Counts what was not sold. What was, the ledger tells.
     pub(super) fn count(&self, tally: Tally<'_>) {
         match self {
             Self::Refused(refusal, _) | Self::Failed(refusal, _) => tally.failed(refusal.reason),
             Self::Pending(..) => tally.failed(Reason::SettlementPending),
             Self::Upstream(..) => tally.upstream_failed(),
-            Self::Waived(_) | Self::Left => {}
+            Self::Left => tally.client_left(),
+            Self::Waived(_) => {}
         }
     }
 }

@@ -3,14 +3,16 @@
 use super::{AT, PAID, USDC, assert_counts, assert_ledger, customer, offer, open, refused_for, scrape};
 use anyhow::{Context, Result, ensure};
 use hyper::StatusCode;
-use obol_core::{Amount, Charge, Exposure, Offer, Reason};
+use obol_core::{Amount, Charge, Exposure, Offer, Reason, Registry};
 use obol_devchain::{
-    Devchain, Mining, Options,
-    fault::{Fault, FaultyRpc},
+    CHAIN, Devchain, Mining, Options,
+    fault::{Fault, FaultyRpc, Rule},
 };
 use obol_ledger::State;
-use obol_tests::{Checking, Manner, RemoteShop, Scrape, Shop, ShopOptions, Upstream, until};
+use obol_tests::{Buyer, Checking, Manner, RemoteShop, Scrape, Shop, ShopOptions, Stranger, Upstream, until};
 use std::time::Duration;
+
+const LIFETIME: [(&str, &str); 3] = [USDC[0], USDC[1], ("window", "lifetime")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exposure_is_told_beside_its_bound_until_it_is_settled() -> Result<()> {
@@ -55,7 +57,15 @@ async fn a_reorganisation_is_told_and_counts_no_payment_twice() -> Result<()> {
     let payment = shop.until_payment(|payment| payment.inclusion.is_some()).await?;
     let at = payment.inclusion.context("in a block")?;
     shop.chain.reorg(shop.chain.block_number().await? - at.block + 1).await?;
-    shop.until_payment(|payment| payment.inclusion.is_none_or(|now| now.block_hash != at.block_hash)).await?;
+    shop.until_payment(|payment| payment.inclusion.is_none()).await?;
+    let told = scrape(&shop).await?;
+    assert_eq!(told.one("charge_reversals_total", &offer(PAID))?, 1);
+    assert_eq!(told.one("ledger_reversed_requests", &offer(PAID))?, 1);
+    assert_eq!(told.one("ledger_reversed_amount", &offer(PAID))?, 10_000);
+    assert_eq!(told.one("chain_ledger_reversed_requests", &LIFETIME)?, 1);
+    assert_eq!(told.one("chain_ledger_reversed_amount", &LIFETIME)?, 10_000);
+    assert_eq!(told.all("last_payment_success_seconds", &[]).count(), 0, "there is none on the chain");
+    assert_ledger(&told, PAID, 1, 10_000)?;
     shop.chain.set_mining(Mining::default()).await?;
     shop.chain.mine(1).await?;
     shop.until_payment(|payment| payment.inclusion.is_some()).await?;
@@ -64,6 +74,65 @@ async fn a_reorganisation_is_told_and_counts_no_payment_twice() -> Result<()> {
     assert_eq!(told.one("settled_amount_total", &offer(PAID))?, 10_000);
     assert_ledger(&told, PAID, 1, 10_000)?;
     assert_eq!(told.one("ledger_reversed_requests", &offer(PAID))?, 0, "it is back");
+    assert_eq!(told.one("chain_ledger_reversed_requests", &LIFETIME)?, 0);
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_delivered_and_will_never_be_paid_is_told_as_lost() -> Result<()> {
+    let options = ShopOptions { mining: Mining::Manual, ..ShopOptions::default() };
+    let (shop, upstream) = (Shop::open(options).await?, Upstream::hello().await?);
+    let exposure = Exposure { per_payer: Amount::from(20_000), per_offer: Amount::from(50_000) };
+    shop.publish(&[Offer { charge: Charge::Optimistic(exposure), ..shop.offer(AT, &upstream) }])?;
+    ensure!(customer(&shop).buy(AT).await?.status == StatusCode::OK);
+    let sold = shop.until_payment(|payment| payment.state() == State::Submitted).await?;
+    // Its payer takes it back, and comes first.
+    let asset = Registry::built_in().default_asset(CHAIN)?.clone();
+    let payer = Buyer::of(shop.chain.buyers()[0]);
+    Stranger::on(&shop.chain).eager().cancel(&asset, &payer, sold.key.nonce).await?;
+    until("it has failed", async || {
+        shop.chain.mine(1).await?;
+        Ok((shop.payments().await?[0].state() == State::Failed).then_some(()))
+    })
+    .await?;
+    let told = scrape(&shop).await?;
+    assert_eq!(told.one("lost_payments", &offer(PAID))?, 1);
+    assert_eq!(told.one("lost_amount", &offer(PAID))?, 10_000);
+    assert_eq!(told.one("chain_lost_amount", &USDC)?, 10_000);
+    assert_eq!(told.one("unsettled_payments", &offer(PAID))?, 0);
+    assert_eq!(told.one("chain_unsettled_payments", &USDC)?, 0);
+    assert_eq!(told.one("charged_requests_total", &offer(PAID))?, 0);
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_cannot_be_read_is_told_and_what_was_read_stays() -> Result<()> {
+    let (shop, _upstream) = open().await?;
+    ensure!(customer(&shop).buy(AT).await?.status == StatusCode::OK);
+    let told = scrape(&shop).await?;
+    assert_eq!((told.one("ledger_up", &[])?, told.one("unsettled_payments", &offer(PAID))?), (1, 0));
+    let db = rusqlite::Connection::open(shop.ledger_file())?;
+    db.execute_batch("ALTER TABLE charges RENAME TO away")?;
+    let told = scrape(&shop).await?;
+    assert_eq!((told.one("ledger_up", &[])?, told.one("ledger_writable", &[])?), (0, 1));
+    assert_ledger(&told, PAID, 1, 10_000)?;
+    for family in ["unsettled_payments", "lost_amount", "chain_unsettled_amount", "chain_lost_amount"] {
+        assert_eq!(told.all(family, &[]).count(), 0, "{family} is not known");
+    }
+    db.execute_batch("ALTER TABLE away RENAME TO charges")?;
+    assert_eq!(scrape(&shop).await?.one("ledger_up", &[])?, 1);
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_cannot_be_written_is_told_from_the_first_payment_that_it_does_not_take() -> Result<()>
+{
+    let shop = Shop::open(ShopOptions { ledger_refuses: true, ..ShopOptions::default() }).await?;
+    let upstream = Upstream::hello().await?;
+    shop.sell(AT, &upstream)?;
+    customer(&shop).buy(AT).await?.expect_refusal(Reason::LedgerUnavailable)?;
+    let told = scrape(&shop).await?;
+    assert_eq!((told.one("ledger_up", &[])?, told.one("ledger_writable", &[])?), (1, 0));
     shop.close().await
 }
 
@@ -78,6 +147,7 @@ async fn gas_money_and_what_it_lasts_for_are_told() -> Result<()> {
     })
     .await?;
     let told = scrape(&shop).await?;
+    assert!(told.one("settler_payments_left", &chain)? > 1_000);
     assert_eq!(told.one("settler_gas_spent_wei", &chain)?, 0);
     assert_eq!(told.all("settler_gas_days_left", &chain).count(), 0, "at no rate it lasts for ever");
     ensure!(customer(&shop).buy(AT).await?.status == StatusCode::OK);
@@ -156,6 +226,58 @@ async fn two_processes_on_a_ledger_tell_the_same_comparison() -> Result<()> {
     .await?;
     till.stop().await?;
     shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_agrees_does_not_silence_another_that_does_not() -> Result<()> {
+    let mut options = ShopOptions::default();
+    options.seller.timing.reconcile = Some(Duration::from_millis(200));
+    let (shop, upstream) = (Shop::open(options.clone()).await?, Upstream::hello().await?);
+    shop.sell(AT, &upstream)?;
+    ensure!(customer(&shop).buy(AT).await?.status == StatusCode::OK);
+    // One that has lost its logs.
+    let forgetful = FaultyRpc::start(shop.chain.url()).await?;
+    forgetful.set_rules([Rule::of(Fault::Answer(serde_json::json!([]))).on(["eth_getLogs"])]);
+    let till = shop.second_till(ShopOptions { rpc: Some(forgetful.url().to_owned()), ..options }).await?;
+    till.publish(&[shop.offer(AT, &upstream)])?;
+    let chain = [("chain", "eip155:84532")];
+    until("each tells what its endpoint shows", async || {
+        let (well, forgetful) = (scrape(&shop).await?, Scrape::of(till.admin).await?);
+        let drifts = |told: &Scrape| told.one("ledger_drift_payments", &chain).ok();
+        Ok((drifts(&well) == Some(0) && drifts(&forgetful) == Some(1)).then_some(()))
+    })
+    .await?;
+    // And goes on telling it.
+    let compared = |told: &Scrape| told.one("last_reconciliation_seconds", &chain);
+    let since = compared(&scrape(&shop).await?)?;
+    until("the other has compared again", async || {
+        Ok((compared(&scrape(&shop).await?)? > since + 1).then_some(()))
+    })
+    .await?;
+    assert_eq!(Scrape::of(till.admin).await?.one("ledger_drift_payments", &chain)?, 1);
+    till.stop().await?;
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_to_a_payee_and_is_no_payment_is_told_and_no_drift() -> Result<()> {
+    let mut options = ShopOptions::default();
+    options.seller.timing.reconcile = Some(Duration::from_millis(200));
+    let (shop, upstream) = (Shop::open(options).await?, Upstream::hello().await?);
+    shop.sell(AT, &upstream)?;
+    ensure!(customer(&shop).buy(AT).await?.status == StatusCode::OK);
+    let giver = Stranger::with(&shop.chain, shop.chain.buyers()[1]);
+    giver.done(giver.give(shop.chain.seller().address, Amount::from(7)).await?).await?;
+    let chain = [("chain", "eip155:84532")];
+    let told = until("it is told", async || {
+        let told = scrape(&shop).await?;
+        Ok(told.one("unattributed_transfers", &chain).is_ok_and(|found| found == 1).then_some(told))
+    })
+    .await?;
+    assert_eq!(told.one("unattributed_amount", &USDC)?, 7);
+    assert_eq!(told.one("ledger_drift_payments", &chain)?, 0);
+    assert_eq!(told.one("ledger_drift_amount", &USDC)?, 0);
+    shop.abandon().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,10 @@
 //! Of each sale, and of what is not sold.
 
-use super::{AT, PAID, assert_counts, assert_ledger, customer, offer, open, refused_for, scrape};
+use super::{AT, OTHER, PAID, assert_counts, assert_ledger, customer, offer, open, refused_for, scrape};
 use crate::forward_auth::{VERIFY, about, behind_a_proxy};
 use anyhow::{Context, Result, ensure};
 use hyper::StatusCode;
-use obol_core::{Amount, Reason};
+use obol_core::{Amount, Offer, Reason};
 use obol_devchain::{
     Devchain, Mining, Options,
     fault::{Fault, FaultyRpc},
@@ -12,6 +12,7 @@ use obol_devchain::{
 use obol_ledger::State;
 use obol_tests::{Shop, ShopOptions, Upstream, fetch, get, paid, reply, until};
 use obol_verifier::ForwardAuth;
+use std::time::{Duration, SystemTime};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_is_counted_once_at_each_step_with_its_money_and_its_blocks_time() -> Result<()> {
@@ -169,5 +170,45 @@ async fn what_the_service_fails_is_told_apart_from_what_the_payment_fails() -> R
         ("upstream_failed_after_verify_total", 1),
     ];
     assert_counts(&scrape(&shop).await?, PAID, &counts)?;
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_the_service_work_and_leaves_before_the_money_is_told() -> Result<()> {
+    let shop = Shop::open(ShopOptions::default()).await?;
+    let (upstream, mut asks) = Upstream::told().await?;
+    shop.sell(AT, &upstream)?;
+    let (_, header) = customer(&shop).payment(AT).await?;
+    let leaves = tokio::spawn(fetch(shop.address, paid(get(AT), &header)));
+    let _works = asks.recv().await.context("not asked")?;
+    leaves.abort();
+    until("it is told", async || {
+        Ok((scrape(&shop).await?.one("client_left_total", &offer(PAID))? == 1).then_some(()))
+    })
+    .await?;
+    let counts = [
+        ("requests_total", 2),
+        ("payment_required_total", 1),
+        ("payment_verified_total", 1),
+        ("client_left_total", 1),
+    ];
+    assert_counts(&scrape(&shop).await?, PAID, &counts)?;
+    shop.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_that_is_paused_or_drained_is_not_told_as_sold() -> Result<()> {
+    let (shop, upstream) = (Shop::open(ShopOptions::default()).await?, Upstream::hello().await?);
+    let told = async |paused: bool, sunset: Option<SystemTime>| -> Result<[u64; 2]> {
+        let (open, closed) = (shop.offer(AT, &upstream), shop.offer(OTHER, &upstream));
+        shop.publish(&[open, Offer { paused, sunset, ..closed }])?;
+        let told = scrape(&shop).await?;
+        Ok([told.one("offers_served", &[])?, told.one("offers_paused", &[])?])
+    };
+    let hour = Duration::from_secs(3_600);
+    assert_eq!(told(false, None).await?, [2, 0]);
+    assert_eq!(told(true, None).await?, [1, 1]);
+    assert_eq!(told(false, Some(SystemTime::now() - hour)).await?, [1, 1]);
+    assert_eq!(told(false, Some(SystemTime::now() + hour)).await?, [2, 0]);
     shop.close().await
 }
