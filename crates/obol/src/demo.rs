@@ -29,8 +29,8 @@ Examples:
   obol demo --once --output json   run it once for a script
   obol demo --chain-only           just the chain, to run the roles by hand against it
 
-Where prometheus is on PATH, or PROMETHEUS_BIN names one, it runs, too, and what it has recorded is shown
-beside what the ledger says.";
+Where prometheus is on PATH, or PROMETHEUS_BIN names one, it runs, too, and what it has recorded
+is shown beside what the ledger says.";
 
 /// Everything on a throw-away local chain: sell, pay, settle, reconcile.
 ///

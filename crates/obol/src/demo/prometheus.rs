@@ -51,13 +51,16 @@ pub(super) async fn start(folder: &Path, metrics: SocketAddr) -> Option<Promethe
         ));
         return None;
     };
+    say(&format!("Starting Prometheus ({})", binary.display()));
     match started(&binary, &folder.join("prometheus"), metrics).await {
         Ok(prometheus) => {
             say(&format!("Prometheus at {}, which reads http://{metrics}/metrics", prometheus.url()));
             Some(prometheus)
         }
         Err(error) => {
-            say(&format!("Going on without Prometheus ({}): {error}", binary.display()));
+            say(&format!(
+                "Going on without Prometheus: {error}; what it would read is at http://{metrics}/metrics"
+            ));
             None
         }
     }
