@@ -10,7 +10,8 @@ use std::{
 };
 
 /// Crates of the domain: they know neither a role nor a web framework.
-const DOMAIN: [&str; 5] = ["obol-core", "obol-wire", "obol-evm", "obol-keystore", "obol-ledger"];
+const DOMAIN: [&str; 6] =
+    ["obol-core", "obol-wire", "obol-evm", "obol-keystore", "obol-ledger", "obol-telemetry"];
 
 /// Crates that are a role of the executable, today's and those that the design names.
 const ROLES: [&str; 6] = [

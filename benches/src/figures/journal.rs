@@ -59,12 +59,11 @@ async fn sell_one(ledger: &Ledger) -> Result<()> {
     let Reservation::Granted(held) = ledger.reserve(payment, stage::HOLD).await? else {
         bail!("not granted")
     };
-    let Ok(owing) = ledger.owe(held, None).await? else { bail!("not held") };
+    let Ok(_owing) = ledger.owe(held, None).await? else { bail!("not held") };
     let now = Clock::System.now().seconds();
     let word = B256::repeat_byte(1);
     let at = Inclusion { tx: word, block: 1, block_hash: word, block_time: now, log_index: 0 };
     ledger.include(key, at, "seen").await?;
-    drop(owing);
     Ok(())
 }
 

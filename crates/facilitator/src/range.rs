@@ -42,3 +42,24 @@ impl Range {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_is_asked_for_after_an_error_and_more_when_it_works_up_to_what_it_was() {
+        let refused = || RpcError::NoAnswer("timed out".to_owned());
+        let mut range = Range::of_receipts();
+        for left in [50, 25, 12, 6, 3, 1] {
+            range.shrink(refused()).expect("less can be asked for");
+            assert_eq!(range.get(), left);
+        }
+        assert!(range.shrink(refused()).is_err(), "no less than one");
+        range.grow();
+        assert_eq!(range.get(), 2);
+        (0..9).for_each(|_| range.grow());
+        assert_eq!(range.get(), 100);
+        assert!(range.shrink(RpcError::Malformed("no answer at all".to_owned())).is_err());
+    }
+}

@@ -1,14 +1,14 @@
 //! What the comparison of ledger and chain says when one of the two is not what it should be.
 
 use anyhow::Result;
-use obol_core::Finality;
+use obol_core::{Amount, Finality};
 use obol_devchain::{
     CHAIN, Devchain, Mining, Options,
-    fault::{Fault, Rule},
+    fault::{Fault, FaultyRpc, Rule},
 };
 use obol_facilitator::{AuditError, Difference, audit, reconcile};
 use obol_ledger::State;
-use obol_tests::{Rig, SellerOptions, Stranger, chain_of};
+use obol_tests::{Buyer, Rig, Seller, SellerOptions, Stranger, chain_of};
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,6 +36,29 @@ async fn a_receipt_that_the_endpoint_does_not_have_is_no_agreement() -> Result<(
     assert!(matches!(refused, Err(AuditError::Rpc(_))), "{refused:?}");
     rig.rpc.heal();
     rig.close().await?.assert(1, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_of_who_has_never_paid_are_not_looked_into() -> Result<()> {
+    let chain = Devchain::start(Options::default()).await?;
+    let rpc = FaultyRpc::start(chain.url()).await?;
+    let file = tempfile::tempdir()?;
+    let seller = Seller::open(&chain, rpc.url(), &file.path().join("ledger.db"), SellerOptions::default())?;
+    let buyer = Buyer::of(chain.buyers()[0]);
+    seller.sell(&buyer.pay(&seller.requirement)).await?;
+    // Any number of events would fit into these.
+    let stranger = Stranger::with(&chain, chain.buyers()[1]);
+    for _ in 0..3 {
+        stranger.done(stranger.give(chain.seller().address, Amount::from(1)).await?).await?;
+    }
+    seller.facilitator.stop().await;
+    let endpoint = obol_evm::Rpc::new(rpc.url(), std::time::Duration::from_secs(5))?;
+    rpc.reset_counts();
+    let found = audit(&seller.ledger, &endpoint, CHAIN, &mut |_, _| {}).await?;
+    assert_eq!((found.matched, found.unattributed.len()), (1, 3), "{found:?}");
+    assert_eq!(rpc.seen("eth_getTransactionReceipt"), 1, "of the payment alone");
+    chain.stop().await;
     Ok(())
 }
 
