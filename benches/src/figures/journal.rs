@@ -6,7 +6,7 @@ use crate::{
     measure::{median, quantile},
     stage,
 };
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, U256};
 use anyhow::{Context, Result, bail, ensure};
 use obol_core::{Authorization, Payment, TransferMethod, WireVersion};
 use obol_devchain::CHAIN;
@@ -49,7 +49,8 @@ fn payment() -> Result<Payment> {
             valid_before: U256::from(u32::MAX),
             nonce: B256::repeat_byte(7),
         },
-        signature: Bytes::from(vec![7; 65]),
+        // The ledger does not look at what was signed.
+        signature: [vec![7; 64], vec![27]].concat().into(),
     })
 }
 

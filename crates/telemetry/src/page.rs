@@ -5,32 +5,46 @@ use std::fmt::Write;
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a scrape is answered with. Writing to it cannot fail: it grows.
+/// How long a piece of a page is, or a little longer: whole lines.
+const PIECE: usize = 64 * 1024;
+
+/// Room behind it for a line: most need no more.
+const LINE: usize = 1_024;
+
+/// What a scrape is answered with. Writing to it cannot fail: it grows, by pieces, so that it can be let go
+/// of as it is sent.
 #[derive(Debug, Default)]
-pub struct Page(String);
+pub struct Page {
+    pieces: Vec<String>,
+    text: String,
+}
 
 /// The samples of one family.
 #[derive(Debug)]
 pub struct Samples<'p> {
-    text: &'p mut String,
+    page: &'p mut Page,
     name: &'static str,
 }
 
 impl Page {
-    /// With room for so many bytes.
-    pub fn with_capacity(bytes: usize) -> Self {
-        Self(String::with_capacity(bytes))
-    }
-
     /// Begins a family: each once, with all its samples.
     pub fn family(&mut self, family: &Family) -> Samples<'_> {
         let Family { name, kind, help, .. } = *family;
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str());
-        Samples { text: &mut self.0, name }
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str());
+        Samples { page: self, name }
     }
 
-    pub fn into_text(self) -> String {
-        self.0
+    pub fn into_pieces(mut self) -> Vec<String> {
+        self.pieces.push(self.text);
+        self.pieces
+    }
+
+    fn end_line(&mut self) {
+        self.text.push('\n');
+        if self.text.len() >= PIECE {
+            let next = String::with_capacity(PIECE + LINE);
+            self.pieces.push(std::mem::replace(&mut self.text, next));
+        }
     }
 }
 
@@ -66,7 +80,7 @@ impl Samples<'_> {
     }
 
     fn sample(&mut self, suffix: &str, labels: &str, more: &str, value: impl Into<Value>) {
-        let text = &mut *self.text;
+        let text = &mut self.page.text;
         text.push_str(self.name);
         text.push_str(suffix);
         if !labels.is_empty() || !more.is_empty() {
@@ -80,7 +94,7 @@ impl Samples<'_> {
         }
         text.push(' ');
         value.into().write(text);
-        text.push('\n');
+        self.page.end_line();
     }
 }
 
@@ -111,10 +125,24 @@ mod tests {
         sales.add_with(&hello, &Labels::new([("reason", "expired")]), 1u64);
         sales.alone(3u64);
         assert_eq!(
-            page.into_text(),
+            page.into_pieces().concat(),
             "# HELP sales_total Sales.\n# TYPE sales_total counter\nsales_total{offer=\"hello\"} 2\n\
              sales_total{offer=\"hello\",reason=\"expired\"} 1\nsales_total 3\n"
         );
+    }
+
+    #[test]
+    fn a_long_page_comes_in_pieces_of_whole_lines() {
+        let mut page = Page::default();
+        let mut sales = page.family(&SALES);
+        let line = "sales_total{offer=\"hello\"} 7\n";
+        for _ in 0..3 * PIECE / line.len() {
+            sales.add(&Labels::new([("offer", "hello")]), 7u64);
+        }
+        let pieces = page.into_pieces();
+        assert_eq!(pieces.len(), 4);
+        assert!(pieces.iter().take(3).all(|piece| piece.ends_with('\n') && piece.len() < PIECE + LINE));
+        assert_eq!(pieces.concat().matches(line).count(), 3 * PIECE / line.len());
     }
 
     #[test]
@@ -125,7 +153,7 @@ mod tests {
         }
         let mut page = Page::default();
         page.family(&WAIT).histogram(&Labels::default(), &histogram);
-        let text = page.into_text();
+        let text = page.into_pieces().concat();
         for line in [
             "wait_seconds_bucket{le=\"0.001\"} 1",
             "wait_seconds_bucket{le=\"0.005\"} 2",

@@ -5,6 +5,7 @@ use hyper::body::Frame;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
+    vec,
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -13,24 +14,22 @@ use tokio::sync::OwnedSemaphorePermit;
 #[derive(Debug)]
 pub struct HeldPage {
     held: Arc<Mutex<Option<Held>>>,
-    sent: usize,
-    length: usize,
+    /// How many bytes are not given to the connection.
+    rest: usize,
 }
 
 #[derive(Debug)]
 struct Held {
-    text: String,
+    /// A connection takes the next one when the last ones are on their way; a body that it has whole is
+    /// dropped, however much of it the client has not read.
+    pieces: vec::IntoIter<String>,
     _place: OwnedSemaphorePermit,
 }
 
-/// What is given to a connection at once. It takes the next piece when the last ones are on their way,
-/// and a body that it has whole is dropped, however much of it the client has not read.
-const PIECE: usize = 64 * 1024;
-
 impl HeldPage {
-    pub(crate) fn new(text: String, place: OwnedSemaphorePermit, time: Duration) -> Self {
-        let length = text.len();
-        let held = Arc::new(Mutex::new(Some(Held { text, _place: place })));
+    pub(crate) fn new(pieces: Vec<String>, place: OwnedSemaphorePermit, time: Duration) -> Self {
+        let rest = pieces.iter().map(String::len).sum();
+        let held = Arc::new(Mutex::new(Some(Held { pieces: pieces.into_iter(), _place: place })));
         let late = Arc::downgrade(&held);
         tokio::spawn(async move {
             tokio::time::sleep(time).await;
@@ -42,21 +41,18 @@ impl HeldPage {
                 );
             }
         });
-        Self { held, sent: 0, length }
+        Self { held, rest }
     }
 
-    /// A copy, so that what a connection has not written keeps no page in memory. None at the end; before it
-    /// when the time is over, which the connection sees by the length.
+    /// None at the end; before it when the time is over, which the connection sees by the length.
     pub(crate) fn next(&mut self) -> Option<Frame<Bytes>> {
-        let held = lock(&self.held);
-        let rest = held.as_ref()?.text.as_bytes().get(self.sent..)?;
-        let piece = rest.get(..PIECE).unwrap_or(rest);
-        self.sent += piece.len();
-        (!piece.is_empty()).then(|| Frame::data(Bytes::copy_from_slice(piece)))
+        let piece = lock(&self.held).as_mut()?.pieces.next()?;
+        self.rest -= piece.len();
+        Some(Frame::data(piece.into()))
     }
 
     pub(crate) const fn rest(&self) -> usize {
-        self.length - self.sent
+        self.rest
     }
 }
 
@@ -70,27 +66,25 @@ mod tests {
     use super::*;
     use tokio::sync::Semaphore;
 
-    const LENGTH: usize = 2 * PIECE + 7;
-
     fn page(time: Duration) -> (HeldPage, Arc<Semaphore>) {
         let room = Arc::new(Semaphore::new(1));
         let place = Arc::clone(&room).try_acquire_owned().expect("room");
-        (HeldPage::new("x".repeat(LENGTH), place, time), room)
+        let pieces = ["one\n", "two\n", "3\n"].map(str::to_owned).to_vec();
+        (HeldPage::new(pieces, place, time), room)
     }
 
-    fn length(page: &mut HeldPage) -> Option<usize> {
-        page.next()?.into_data().ok().map(|data| data.len())
+    fn next(page: &mut HeldPage) -> Option<Bytes> {
+        page.next()?.into_data().ok()
     }
 
     #[tokio::test]
     async fn a_page_goes_in_pieces_and_makes_room_at_its_end() {
         let (mut page, room) = page(Duration::from_secs(60));
-        assert_eq!(page.rest(), LENGTH);
-        assert_eq!(
-            [length(&mut page), length(&mut page), length(&mut page)],
-            [Some(PIECE), Some(PIECE), Some(7)]
-        );
-        assert_eq!((length(&mut page), page.rest()), (None, 0));
+        assert_eq!(page.rest(), 10);
+        for piece in ["one\n", "two\n", "3\n"] {
+            assert_eq!(next(&mut page).as_deref(), Some(piece.as_bytes()));
+        }
+        assert_eq!((next(&mut page), page.rest()), (None, 0));
         assert_eq!(room.available_permits(), 0);
         drop(page);
         assert_eq!(room.available_permits(), 1);
@@ -99,8 +93,8 @@ mod tests {
     #[tokio::test]
     async fn a_page_that_is_not_read_in_time_makes_room_and_ends_before_its_length() {
         let (mut page, room) = page(Duration::from_millis(20));
-        assert_eq!(length(&mut page), Some(PIECE));
+        assert!(next(&mut page).is_some());
         let _place = room.acquire().await.expect("room again");
-        assert_eq!((length(&mut page), page.rest()), (None, LENGTH - PIECE));
+        assert_eq!((next(&mut page), page.rest()), (None, 6));
     }
 }

@@ -15,14 +15,7 @@ use obol_core::ChainId;
 use obol_facilitator::{Facilitator, Report};
 use obol_ledger::Ledger;
 use obol_telemetry::{Family, Labels, Page, Value};
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, task::JoinError};
 
 /// Pages that are in memory at once: who reads slowly must not fill it.
@@ -45,13 +38,11 @@ pub(crate) enum Unwritten {
 pub(crate) struct Scraper {
     room: Arc<Semaphore>,
     reader: Reader,
-    /// How long the last page was, and the next one will be.
-    length: AtomicUsize,
 }
 
 impl Default for Scraper {
     fn default() -> Self {
-        Self { room: Arc::new(Semaphore::new(PAGES)), reader: Reader::default(), length: AtomicUsize::new(0) }
+        Self { room: Arc::new(Semaphore::new(PAGES)), reader: Reader::default() }
     }
 }
 
@@ -76,21 +67,19 @@ impl Scraper {
         let reports: Vec<_> = facilitator.reports().collect();
         let told = self.reader.ask(ledger, snapshot.as_deref(), &reports).await;
         let sources = Sources { meters: Arc::clone(meters), snapshot, told, reports };
-        let capacity = self.length.load(Ordering::Relaxed) + 4_096;
-        let page = tokio::task::spawn_blocking(move || sources.write(capacity)).await?;
-        self.length.store(page.len(), Ordering::Relaxed);
+        let page = tokio::task::spawn_blocking(move || sources.write()).await?;
         Ok(HeldPage::new(page, place, HELD))
     }
 }
 
 impl Sources {
-    fn write(self, capacity: usize) -> String {
-        let mut page = Page::with_capacity(capacity);
+    fn write(self) -> Vec<String> {
+        let mut page = Page::default();
         self.offers(&mut page);
         self.ledger(&mut page);
         self.chains(&mut page);
         self.process(&mut page);
-        page.into_text()
+        page.into_pieces()
     }
 
     pub(super) fn series(&self) -> &[Arc<Series>] {
