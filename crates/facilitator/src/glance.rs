@@ -35,12 +35,13 @@ pub(crate) fn glance(
             if let Some((account, gas)) = account {
                 let (money, tip) = tokio::join!(rpc.balance(account), rpc.suggested_tip());
                 seen.gas_money = money.ok().or(seen.gas_money);
-                let base = block.and_then(|block| block.base_fee_per_gas).unwrap_or_default();
-                // As the settler has to be able to pay: the base fee may double.
-                let fee = (base * U256::from(2)).saturating_add(U256::from(tip.unwrap_or_default()));
-                let each = U256::from(gas.of_one()).saturating_mul(fee);
-                let left = seen.gas_money.and_then(|money| money.checked_div(each));
-                seen.payments_left = left.map(|left| left.saturating_to());
+                let base = block.and_then(|block| block.base_fee_per_gas);
+                // As the settler has to be able to pay: the base fee may double. Without the fees the last figure stays.
+                if let Some((money, (base, tip))) = seen.gas_money.zip(base.zip(tip.ok())) {
+                    let fee = base.saturating_mul(U256::from(2)).saturating_add(U256::from(tip));
+                    let each = U256::from(gas.of_one()).saturating_mul(fee);
+                    seen.payments_left = money.checked_div(each).map(|left| left.saturating_to());
+                }
             }
             told.send_replace(seen);
             tokio::select! {

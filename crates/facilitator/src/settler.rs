@@ -8,6 +8,7 @@ mod judge;
 mod purse;
 mod send;
 mod watch_chain;
+mod yielding;
 
 use crate::{
     GasCeilings, Timing,
@@ -24,6 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{Notify, watch};
+use yielding::{BLIND, Turn, Yielding};
 
 macro_rules! settler_states {
     ($( $(#[$doc:meta])* $name:ident $text:literal, )*) => {
@@ -133,8 +135,8 @@ pub(crate) struct Settler {
     failing: Option<(SettlerState, Instant)>,
     /// When a tick last succeeded.
     well_at: Instant,
-    /// The endpoint was away for long: another process may send until it is back.
-    away: bool,
+    /// It leaves the lead to others, since its endpoint fails.
+    yielding: Option<Yielding>,
     /// When an account that does not send was last looked at.
     looked_at: Option<Instant>,
     /// Whether the gas money was low when it was last looked at.
@@ -153,9 +155,6 @@ const CALM: Duration = Duration::from_secs(60);
 
 /// How long ticks may fail before no payment is taken: endpoints have hiccups.
 const HICCUP: Duration = Duration::from_secs(1);
-
-/// How long a process keeps the lead whose endpoint does not answer. Another one may see.
-const AWAY: Duration = Duration::from_secs(5);
 
 /// How often an account is looked at that another process sends for.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
@@ -185,7 +184,7 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
         misses: 0,
         failing: None,
         well_at: now,
-        away: false,
+        yielding: None,
         looked_at: None,
         low: false,
     };
@@ -209,6 +208,8 @@ enum Pace {
     Watching,
     /// Something moved: look again at once.
     Moving,
+    /// The lead is left to others: nothing was looked at.
+    Yielding,
 }
 
 impl Settler {
@@ -217,8 +218,10 @@ impl Settler {
         let mut failures = 0;
         while !*stopped.borrow_and_update() {
             let pause = match self.tick().await {
+                Ok(Pace::Yielding) => self.idle(),
                 Ok(pace) => {
                     failures = 0;
+                    self.yielding = None;
                     self.well_at = Instant::now();
                     if self.failing.is_some_and(|(_, last)| last.elapsed() >= CALM) {
                         self.failing = None;
@@ -259,15 +262,23 @@ impl Settler {
             Pace::Watching => {
                 (Duration::from_millis(5) * 2u32.saturating_pow(quiet_ticks.min(10))).min(eighth)
             }
-            Pace::Idle => eighth.max(Duration::from_millis(250)).min(self.timing.lease / 3),
+            Pace::Idle | Pace::Yielding => self.idle(),
         }
     }
 
+    /// How often a process looks that has nothing to do, such as whether it may lead.
+    fn idle(&self) -> Duration {
+        let eighth = Duration::from_millis(self.chain.block_millis / 8);
+        eighth.max(Duration::from_millis(250)).min(self.timing.lease / 3)
+    }
+
     async fn tick(&mut self) -> Result<Pace, TickError> {
-        if self.away {
-            self.looked_at = None;
-            self.follow().await?;
-            self.away = false;
+        if let Some(yielding) = &mut self.yielding {
+            match yielding.turn(self.ledger.epoch_in_force(self.account).await?, Instant::now()) {
+                Turn::Wait => return Ok(Pace::Yielding),
+                Turn::Follow => self.yielding = None,
+                Turn::TryAgain => {}
+            }
         }
         if self.lead().await? == Led::ByAnother {
             self.follow().await?;
@@ -293,12 +304,13 @@ impl Settler {
         Ok(())
     }
 
-    /// Who cannot see gives the lead away until it can: another process on the ledger may have an endpoint
-    /// that answers, and would wait for this one.
+    /// Who cannot see leaves the lead to others for a while, each time that it finds out. Only a whole tick
+    /// as leader shows that it sees again: an endpoint may fail in some calls and not in others.
     async fn give_way(&mut self, error: &TickError) {
-        let blind = matches!(error, TickError::Rpc(_)) && self.well_at.elapsed() >= AWAY;
-        if blind && !self.away && self.lead.lease().is_some() {
-            self.away = true;
+        let blind = !matches!(error, TickError::Ledger(_)) && self.well_at.elapsed() >= BLIND;
+        if blind && self.lead.lease().is_some() {
+            let (idle, lease) = (self.idle(), self.timing.lease);
+            self.yielding = Some(Yielding::again(self.yielding, idle, lease, Instant::now()));
             self.lead.end().await;
         }
     }
@@ -312,8 +324,11 @@ impl Settler {
     async fn lead(&mut self) -> Result<Led, TickError> {
         let led = self.lead.hold().await?;
         if matches!(led, Led::Anew | Led::Again) {
-            tracing::info!(chain = %self.chain.id, settler = %self.account.account,
-                epoch = self.lead.lease().map(|lease| lease.epoch), "sends for this settler");
+            // Who has given the lead away, and tries whether it sees again, does so often.
+            if self.yielding.is_none() {
+                tracing::info!(chain = %self.chain.id, settler = %self.account.account,
+                    epoch = self.lead.lease().map(|lease| lease.epoch), "sends for this settler");
+            }
             // What took longer than a lease must not have to be done again for each.
             if led == Led::Anew {
                 self.watch.forget();
@@ -335,6 +350,10 @@ impl Settler {
 
     /// Logs a change of state once, not each tick.
     fn enter(&self, next: SettlerState) {
+        // What is only a part of a tick's work says nothing of the rest.
+        if self.yielding.is_some() && next.blocks().is_none() {
+            return;
+        }
         self.state.send_if_modified(|state| {
             if *state == next {
                 return false;
@@ -364,9 +383,12 @@ impl Settler {
                     endpoint = self.rpc.shown(), %error, "settlement waits; what is due stays in the ledger"),
             }
         }
-        self.failing = Some((next, Instant::now()));
+        let known = self.failing.replace((next, Instant::now())).is_some_and(|(known, _)| known == next);
         let found = self.state.borrow().is_found();
         if !found && self.well_at.elapsed() >= HICCUP {
+            if known && *self.state.borrow() != next {
+                tracing::warn!(chain = %self.chain.id, %error, "this time");
+            }
             self.enter(next);
         }
     }

@@ -133,6 +133,19 @@ impl Ledger {
             .await
     }
 
+    /// The epoch of a settler's lease, if somebody has one at the moment.
+    pub async fn epoch_in_force(&self, settler: Settler) -> Result<Option<i64>, LedgerError> {
+        self.writer
+            .write(Op::Read, move |txn| {
+                txn.one(
+                    "SELECT epoch FROM leases WHERE chain = ?1 AND settler = ?2 AND expires_at > ?3",
+                    params![chain_code(settler.chain), settler.account.as_slice(), txn.now().0],
+                    |row| Ok(row.get(0)?),
+                )
+            })
+            .await
+    }
+
     /// Payments whose time to be submitted has come, oldest first. One that was last changed in
     /// the future waits by a clock that was wrong, then or now: its time has come.
     pub async fn due(&self, chain: ChainId, limit: u32) -> Result<Vec<DuePayment>, LedgerError> {

@@ -29,7 +29,7 @@ impl Newest {
     }
 
     pub(crate) fn get(&self) -> Option<i64> {
-        self.known.last().map(|(at, _)| *at).or(self.before)
+        self.known.last().map(|(at, _)| *at).max(self.before)
     }
 }
 
@@ -66,5 +66,7 @@ mod tests {
             newest.take_back(number);
         }
         assert_eq!(newest.get(), Some(999 - KNOWN as i64));
+        newest.add(7, 7);
+        assert_eq!(newest.get(), Some(999 - KNOWN as i64), "what comes back is older");
     }
 }

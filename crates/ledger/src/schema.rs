@@ -258,6 +258,11 @@ BEGIN
         SELECT payment, 0, at FROM claims WHERE payment = NEW.id ORDER BY seq DESC LIMIT 1;
 END;
 
+INSERT INTO charges (payment, kind, at)
+    SELECT p.id, row.kind, CASE row.kind WHEN 1 THEN p.changed_at / 1000 ELSE p.block_time END
+    FROM payments p JOIN (SELECT payment, at, max(seq) FROM charges GROUP BY payment) c ON c.payment = p.id
+        JOIN (SELECT 1 AS kind UNION ALL SELECT 2) row
+    WHERE p.state IN (5, 6) AND p.block_time IS NOT NULL AND c.at <> p.block_time ORDER BY p.id, row.kind;
 CREATE TRIGGER moved AFTER UPDATE OF block_time ON payments
     WHEN NEW.state IN (5, 6) AND OLD.state IN (5, 6) AND NEW.block_time IS NOT OLD.block_time
 BEGIN
@@ -547,6 +552,29 @@ mod tests {
         let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("read");
         let rows: Vec<(i64, i64, i64)> = rows.map(|row| row.expect("a row")).collect();
         assert_eq!(rows, [(1, 1, 9), (1, 0, 9)], "at the time of the claim, both");
+    }
+
+    #[test]
+    fn what_moved_before_a_move_left_a_row_has_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.db");
+        of_the_first_schema(&path, &[(1, 4, None), (2, 4, None)]);
+        let earlier = Connection::open(&path).expect("a database");
+        earlier.execute_batch(&[QUESTIONS, CHARGES].concat()).expect("the third schema");
+        earlier.pragma_update(None, "user_version", 3).expect("its version");
+        for (payment, block_time) in [(1, 70), (1, 75), (2, 71)] {
+            earlier
+                .execute(
+                    "UPDATE payments SET state = 5, block_time = ?2 WHERE id = ?1",
+                    [payment, block_time],
+                )
+                .expect("written");
+        }
+        let db = open(&Place::File(&path)).expect("brought up to date");
+        let mut rows = db.prepare("SELECT payment, kind, at FROM charges ORDER BY seq").expect("a query");
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("read");
+        let rows: Vec<(i64, i64, i64)> = rows.map(|row| row.expect("a row")).collect();
+        assert_eq!(rows, [(1, 0, 70), (2, 0, 71), (1, 1, 9), (1, 2, 75)]);
     }
 
     #[test]

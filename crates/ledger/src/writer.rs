@@ -253,7 +253,8 @@ impl Loop {
             }
         };
         // A commit of nothing succeeds on a full disk, too, and where nothing may be written.
-        if result.is_err() || self.db.total_changes() > changes {
+        let wrote = self.db.total_changes() > changes && done.iter().any(|(op, ..)| *op != Op::Read);
+        if result.is_err() || wrote {
             self.note(result.as_ref().err());
         } else if refused.is_some() {
             self.note(refused.as_ref());

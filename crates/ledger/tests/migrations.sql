@@ -199,6 +199,11 @@ BEGIN
         SELECT payment, 0, at FROM claims WHERE payment = NEW.id ORDER BY seq DESC LIMIT 1;
 END;
 
+INSERT INTO charges (payment, kind, at)
+    SELECT p.id, row.kind, CASE row.kind WHEN 1 THEN p.changed_at / 1000 ELSE p.block_time END
+    FROM payments p JOIN (SELECT payment, at, max(seq) FROM charges GROUP BY payment) c ON c.payment = p.id
+        JOIN (SELECT 1 AS kind UNION ALL SELECT 2) row
+    WHERE p.state IN (5, 6) AND p.block_time IS NOT NULL AND c.at <> p.block_time ORDER BY p.id, row.kind;
 CREATE TRIGGER moved AFTER UPDATE OF block_time ON payments
     WHEN NEW.state IN (5, 6) AND OLD.state IN (5, 6) AND NEW.block_time IS NOT OLD.block_time
 BEGIN

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use futures_util::{StreamExt, TryStreamExt, future::try_join_all, stream};
-use obol_core::{Finality, Reason};
+use obol_core::{Finality, Payment, Reason};
 use obol_devchain::{
     Mining,
     fault::{Fault, FaultyRpc, Rule},
@@ -128,6 +128,84 @@ async fn who_gave_the_lead_away_and_is_alone_leads_again_when_its_endpoint_is_ba
     rig.until_settler(SettlerState::Leading).await?;
     assert_eq!(lease(&rig)?, (epoch + 1, false));
     rig.seller.sell(&rig.pay(0)).await?;
+    rig.close().await?.assert(1, &[]);
+    Ok(())
+}
+
+fn no_receipts() -> Rule {
+    Rule::of(Fault::Disconnect).on(["eth_getTransactionReceipt"])
+}
+
+/// A seller with a transaction out, whose endpoint fails in what only a leader asks.
+async fn half_blind(fault: Rule) -> Result<(Rig, Payment)> {
+    let rig = Rig::start(Mining::Manual, SellerOptions::default()).await?;
+    let waits = rig.pay(0);
+    rig.seller.trust(rig.seller.grant(&waits).await?).await?;
+    rig.until_state(&waits, State::Submitted).await?;
+    rig.rpc.set_rules([fault]);
+    rig.until_settler(SettlerState::RpcDown).await?;
+    Ok((rig, waits))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_sees_half_takes_no_payments_however_often_it_gives_the_lead_away() -> Result<()> {
+    let (rig, waits) = half_blind(no_receipts()).await?;
+    let (epoch, _) = lease(&rig)?;
+    until("it has given the lead away twice", async || {
+        assert_eq!(state(&rig.seller), Some(SettlerState::RpcDown));
+        Ok((lease(&rig)?.0 >= epoch + 2).then_some(()))
+    })
+    .await?;
+    rig.rpc.heal();
+    rig.until_settler(SettlerState::Leading).await?;
+    rig.mine_until(&waits, State::Settled).await?;
+    rig.close().await?.assert(1, &[]);
+    Ok(())
+}
+
+async fn another_settles_what_was_sent(fault: Rule) -> Result<()> {
+    let (rig, waits) = half_blind(fault).await?;
+    let healthy = Seller::open(&rig.chain, rig.chain.url(), &rig.ledger_file(), SellerOptions::default())?;
+    until("it leads", async || Ok((state(&healthy) == Some(SettlerState::Leading)).then_some(()))).await?;
+    rig.mine_until(&waits, State::Settled).await?;
+    rig.rpc.heal();
+    healthy.facilitator.stop().await;
+    rig.close().await?.assert(1, &[]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_sees_half_lets_another_settle_what_it_has_sent() -> Result<()> {
+    another_settles_what_was_sent(no_receipts()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_endpoint_is_another_chains_lets_another_settle_what_it_has_sent() -> Result<()> {
+    another_settles_what_was_sent(Rule::of(Fault::Answer("0x1".into())).on(["eth_chainId"])).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_see_half_neither_takes_payments_while_the_lead_goes_to_and_fro() -> Result<()> {
+    let (rig, waits) = half_blind(no_receipts()).await?;
+    let (epoch, _) = lease(&rig)?;
+    let other = second(&rig).await?;
+    until("the other has led, and given the lead away", async || {
+        Ok((lease(&rig)?.0 > epoch && state(&other) == Some(SettlerState::RpcDown)).then_some(()))
+    })
+    .await?;
+    let (epoch, _) = lease(&rig)?;
+    until("the lead has changed twice more", async || {
+        assert_eq!([state(&rig.seller), state(&other)], [Some(SettlerState::RpcDown); 2]);
+        Ok((lease(&rig)?.0 >= epoch + 2).then_some(()))
+    })
+    .await?;
+    rig.rpc.heal();
+    until("one leads", async || {
+        Ok([state(&rig.seller), state(&other)].contains(&Some(SettlerState::Leading)).then_some(()))
+    })
+    .await?;
+    rig.mine_until(&waits, State::Settled).await?;
+    other.facilitator.stop().await;
     rig.close().await?.assert(1, &[]);
     Ok(())
 }

@@ -168,8 +168,8 @@ async fn report(
     match (differences, journal.len()) {
         (0, 0) => Ok(()),
         (0, some) => Err(Failure::differs(format!(
-            "the journal, from which /metrics counts what was earned, has {} otherwise than the ledger: somebody has \
-             written to the file; restore a backup, and take earnings from obol ledger export until then",
+            "the journal, from which /metrics counts what was earned, has {} otherwise than the ledger: something else \
+             has written to the file, or this is a defect; take earnings from obol ledger export, and report it",
             output::payments(some)
         ))),
         (some, _) => Err(Failure::differs(format!("ledger and chain differ in {}", output::payments(some)))),
@@ -213,7 +213,7 @@ pub(crate) struct Comparison {
     /// Empty while the ledger has no payments.
     chains: Vec<AuditView>,
     /// Payments that the ledger's journal, from which `/metrics` counts, has otherwise than they are, by id:
-    /// none, unless somebody else has written to the file. A thousand at most.
+    /// none, unless something else has written to the file. A thousand at most.
     journal: Vec<i64>,
 }
 
