@@ -83,28 +83,26 @@ fn counted(folder: &Path) -> Result<Vec<Figure>> {
     })
 }
 
-/// One scrape, whole: how long it took, and its bytes.
-fn scrape(admin: SocketAddr) -> Result<(Duration, Vec<u8>)> {
+/// One scrape, read whole into `page`, which keeps its memory as Prometheus's buffers do.
+fn scrape(admin: SocketAddr, page: &mut Vec<u8>) -> Result<Duration> {
+    page.clear();
     let begun = Instant::now();
     let mut stream = TcpStream::connect(admin)?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
-    let mut page = Vec::with_capacity(64 << 20);
-    stream.read_to_end(&mut page)?;
+    stream.read_to_end(page)?;
     let took = begun.elapsed();
     ensure!(page.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&page[..page.len().min(200)]));
-    Ok((took, page))
+    Ok(took)
 }
 
 /// The median of some scrapes, in milliseconds, and the size of one, in megabytes.
 fn scrapes(admin: SocketAddr) -> Result<(f64, f64)> {
-    let mut took = Vec::new();
-    let mut size = 0;
+    let (mut took, mut page) = (Vec::new(), Vec::new());
+    scrape(admin, &mut page)?;
     for _ in 0..ROUNDS {
-        let (one, page) = scrape(admin)?;
-        took.push(one.as_secs_f64() * 1e3);
-        size = page.len();
+        took.push(scrape(admin, &mut page)?.as_secs_f64() * 1e3);
     }
-    Ok((median(&took), size as f64 / 1e6))
+    Ok((median(&took), page.len() as f64 / 1e6))
 }
 
 /// The 99th percentile of one connection's unpaid requests, in microseconds.
@@ -122,9 +120,9 @@ fn scraped_latency(verifier: &Verifier) -> Result<(f64, f64)> {
     let over = AtomicBool::new(false);
     let scraped = std::thread::scope(|scope| {
         let scraping = scope.spawn(|| -> Result<usize> {
-            let mut scrapes = 0;
+            let (mut scrapes, mut page) = (0, Vec::new());
             while !over.load(Ordering::Relaxed) {
-                scrape(verifier.admin)?;
+                scrape(verifier.admin, &mut page)?;
                 scrapes += 1;
                 std::thread::sleep(SCRAPE_EVERY);
             }
