@@ -75,7 +75,7 @@ fn counted(folder: &Path) -> Result<Vec<Figure>> {
             let reference_name = "the same gate that counts nothing".to_owned();
             Figure { bench, unit, ours, reference, reference_name, wanted }
         };
-        // Requests in a second vary by more than counting costs.
+        // The bound is on processor time, which varies less than requests in a second.
         Ok(vec![
             figure("counted", "unpaid requests/s at c=64", &rates, Wanted::Nothing),
             figure("counted_cpu", "us of server CPU per request", &times, Wanted::RatioAtMost(1.1)),

@@ -35,11 +35,10 @@ pub(crate) fn glance(
             if let Some((account, gas)) = account {
                 let (money, tip) = tokio::join!(rpc.balance(account), rpc.suggested_tip());
                 seen.gas_money = money.ok().or(seen.gas_money);
-                let base = block.and_then(|block| block.base_fee_per_gas);
-                // As the settler has to be able to pay: the base fee may double. Without the fees the last figure stays.
-                if let Some((money, (base, tip))) = seen.gas_money.zip(base.zip(tip.ok())) {
-                    let fee = base.saturating_mul(U256::from(2)).saturating_add(U256::from(tip));
-                    let each = U256::from(gas.of_one()).saturating_mul(fee);
+                // Without the fees, or while they are above the ceiling, the last figure stays.
+                let fees = block.and_then(|block| gas.fees(block.base_fee_per_gas, tip).ok().flatten());
+                if let Some((money, fees)) = seen.gas_money.zip(fees) {
+                    let each = U256::from(gas.of_one()).saturating_mul(U256::from(fees.max_fee));
                     seen.payments_left = money.checked_div(each).map(|left| left.saturating_to());
                 }
             }

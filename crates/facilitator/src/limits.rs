@@ -1,3 +1,5 @@
+use alloy_primitives::U256;
+use obol_evm::{Fees, RpcError};
 use std::time::Duration;
 
 /// Times that verification and settlement keep to.
@@ -63,7 +65,30 @@ pub struct GasCeilings {
     pub l1_fee_per_payment: u128,
 }
 
+/// A tip for nodes that suggest none, in wei per gas.
+const FALLBACK_TIP: u128 = 1_000_000;
+
 impl GasCeilings {
+    /// What to pay per gas; none when that is above the ceiling. Room for the base fee to double keeps a
+    /// transaction valid for six full blocks.
+    pub(crate) fn fees(
+        &self,
+        base: Option<U256>,
+        suggested_tip: Result<u128, RpcError>,
+    ) -> Result<Option<Fees>, RpcError> {
+        let base: u128 = base.unwrap_or_default().saturating_to();
+        let tip = match suggested_tip {
+            Ok(tip) => tip,
+            Err(RpcError::Refused { .. }) => FALLBACK_TIP,
+            Err(error) => return Err(error),
+        };
+        if base.saturating_add(tip) > self.max_fee {
+            return Ok(None);
+        }
+        let max_fee = base.saturating_mul(2).saturating_add(tip).min(self.max_fee);
+        Ok(Some(Fees { max_fee, tip }))
+    }
+
     /// Gas for one payment alone in its transaction.
     pub(crate) const fn of_one(&self) -> u64 {
         BATCH_OVERHEAD.saturating_add(self.per_payment)

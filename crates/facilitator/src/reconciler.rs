@@ -1,7 +1,7 @@
 //! Compares ledger and chain now and then while a seller runs, and says what it finds. It changes
 //! nothing: `obol ledger reconcile` does.
 
-use crate::{Audit, Difference, audit, audit::AuditError, pace::Pace};
+use crate::{Audit, Difference, audit, audit::AuditError, rhythm::Rhythm};
 use obol_core::ChainId;
 use obol_evm::Rpc;
 use obol_ledger::{Ledger, Timestamp};
@@ -32,8 +32,8 @@ impl Reconciler {
     pub(crate) fn start(self, mut stopped: watch::Receiver<bool>) -> watch::Receiver<Comparing> {
         let (told, seen) = watch::channel(Comparing::Works);
         tokio::spawn(async move {
-            let pace = Pace { every: self.every, started: self.ledger.now() };
-            let mut pause = pace.first();
+            let rhythm = Rhythm { every: self.every, started: self.ledger.now() };
+            let mut pause = rhythm.first();
             let mut mine = None;
             let mut failures = 0;
             loop {
@@ -41,17 +41,17 @@ impl Reconciler {
                     () = tokio::time::sleep(pause) => {}
                     _ = stopped.wait_for(|stopped| *stopped) => return,
                 }
-                match self.turn(pace, &mut mine).await {
+                match self.turn(rhythm, &mut mine).await {
                     Ok(rest) => {
                         if std::mem::take(&mut failures) > 0 {
                             tracing::info!(chain = %self.chain, "ledger and chain are compared again");
                         }
-                        pause = pace.sleep(rest);
+                        pause = rhythm.sleep(rest);
                         told.send_replace(Comparing::Works);
                     }
                     Err(error) => {
                         failures += 1;
-                        pause = pace.after(failures);
+                        pause = rhythm.after(failures);
                         if failures == 1 {
                             tracing::warn!(chain = %self.chain, %error,
                                 "ledger and chain cannot be compared; it is tried again, and said when it works");
@@ -65,9 +65,9 @@ impl Reconciler {
     }
 
     /// Compares if it is time, and says how long it is until the next time.
-    async fn turn(&self, pace: Pace, mine: &mut Option<Timestamp>) -> Result<Duration, AuditError> {
+    async fn turn(&self, rhythm: Rhythm, mine: &mut Option<Timestamp>) -> Result<Duration, AuditError> {
         let last = self.ledger.comparison(self.chain, self.rpc.shown()).await?;
-        let rest = last.as_ref().map(|last| pace.rest(last, *mine, self.ledger.now()));
+        let rest = last.as_ref().map(|last| rhythm.rest(last, *mine, self.ledger.now()));
         if let Some(rest) = rest.filter(|rest| !rest.is_zero()) {
             return Ok(rest);
         }
@@ -75,7 +75,7 @@ impl Reconciler {
         let made = found.remember(&self.ledger, &self.rpc).await?;
         self.tell(made.found.payments, last.map_or(0, |last| last.found.payments));
         *mine = Some(made.at);
-        Ok(pace.rest(&made, *mine, self.ledger.now()))
+        Ok(rhythm.rest(&made, *mine, self.ledger.now()))
     }
 
     fn tell(&self, now: u64, before: u64) {

@@ -221,7 +221,7 @@ impl Remote {
             return Ok(false);
         }
         let seeing = Account { chain: self.asker.chain.id, account: SEEING };
-        self.asker.ledger.is_led(seeing, self.asker.timing.lease).await
+        Ok(self.asker.ledger.epoch_in_force(seeing, self.asker.timing.lease).await?.is_some())
     }
 
     /// Puts a question whose time has come, when there is room.

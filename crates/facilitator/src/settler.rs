@@ -221,7 +221,9 @@ impl Settler {
                 Ok(Pace::Yielding) => self.idle(),
                 Ok(pace) => {
                     failures = 0;
-                    self.yielding = None;
+                    if self.lead.lease().is_some() {
+                        self.yielding = None;
+                    }
                     self.well_at = Instant::now();
                     if self.failing.is_some_and(|(_, last)| last.elapsed() >= CALM) {
                         self.failing = None;
@@ -274,13 +276,19 @@ impl Settler {
 
     async fn tick(&mut self) -> Result<Pace, TickError> {
         if let Some(yielding) = &mut self.yielding {
-            match yielding.turn(self.ledger.epoch_in_force(self.account).await?, Instant::now()) {
+            match yielding
+                .turn(self.ledger.epoch_in_force(self.account, self.timing.lease).await?, Instant::now())
+            {
                 Turn::Wait => return Ok(Pace::Yielding),
                 Turn::Follow => self.yielding = None,
                 Turn::TryAgain => {}
             }
         }
         if self.lead().await? == Led::ByAnother {
+            // It was taken between two looks: whether by one that sees is not known.
+            if self.yielding.is_some() {
+                return Ok(Pace::Yielding);
+            }
             self.follow().await?;
             return Ok(Pace::Idle);
         }
@@ -309,8 +317,7 @@ impl Settler {
     async fn give_way(&mut self, error: &TickError) {
         let blind = !matches!(error, TickError::Ledger(_)) && self.well_at.elapsed() >= BLIND;
         if blind && self.lead.lease().is_some() {
-            let (idle, lease) = (self.idle(), self.timing.lease);
-            self.yielding = Some(Yielding::again(self.yielding, idle, lease, Instant::now()));
+            self.yielding = Some(Yielding::new(self.idle(), Instant::now()));
             self.lead.end().await;
         }
     }
@@ -387,7 +394,8 @@ impl Settler {
         let found = self.state.borrow().is_found();
         if !found && self.well_at.elapsed() >= HICCUP {
             if known && *self.state.borrow() != next {
-                tracing::warn!(chain = %self.chain.id, %error, "this time");
+                tracing::warn!(chain = %self.chain.id, endpoint = self.rpc.shown(), %error,
+                    "settlement waits again; what is due stays in the ledger");
             }
             self.enter(next);
         }

@@ -111,11 +111,12 @@ impl Ledger {
         self.writer.write(Op::Lease, move |txn| lease(txn, settler, holder, ttl)).await
     }
 
-    /// Whether anybody has the right now. `ttl` is what leases last for.
-    pub async fn is_led(&self, settler: Settler, ttl: Duration) -> Result<bool, LedgerError> {
+    /// The epoch of a settler's lease, if somebody has one at the moment. `ttl` is what leases last for.
+    pub async fn epoch_in_force(&self, settler: Settler, ttl: Duration) -> Result<Option<i64>, LedgerError> {
         self.writer
             .write(Op::Read, move |txn| {
-                Ok(known_lease(txn, settler)?.is_some_and(|known| known.is_in_force(txn.now(), ttl)))
+                let known = known_lease(txn, settler)?.filter(|known| known.is_in_force(txn.now(), ttl));
+                Ok(known.map(|known| known.epoch))
             })
             .await
     }
@@ -129,19 +130,6 @@ impl Ledger {
                     params![chain_code(lease.settler.chain), lease.settler.account.as_slice(), lease.epoch],
                 )?;
                 Ok(())
-            })
-            .await
-    }
-
-    /// The epoch of a settler's lease, if somebody has one at the moment.
-    pub async fn epoch_in_force(&self, settler: Settler) -> Result<Option<i64>, LedgerError> {
-        self.writer
-            .write(Op::Read, move |txn| {
-                txn.one(
-                    "SELECT epoch FROM leases WHERE chain = ?1 AND settler = ?2 AND expires_at > ?3",
-                    params![chain_code(settler.chain), settler.account.as_slice(), txn.now().0],
-                    |row| Ok(row.get(0)?),
-                )
             })
             .await
     }

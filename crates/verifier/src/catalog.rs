@@ -99,23 +99,19 @@ impl Snapshot {
         Self { routes, offers, faults, series, by_position, limits }
     }
 
-    /// How many offers are sold.
-    pub(crate) fn offers(&self) -> usize {
-        self.offers - self.paused()
-    }
-
-    /// How many are loaded, and paused or drained.
-    pub(crate) fn paused(&self) -> usize {
+    /// How many offers are sold, and how many are loaded, and paused or drained.
+    pub(crate) fn sold_and_paused(&self) -> (usize, usize) {
         let now = SystemTime::now();
         let closed = |offer: &Offer| offer.paused || offer.is_drained(now);
-        self.routes.iter().filter(|Shared(listed)| closed(&listed.offer)).count()
+        let paused = self.routes.iter().filter(|Shared(listed)| closed(&listed.offer)).count();
+        (self.offers - paused, paused)
     }
 
     pub(crate) const fn faults(&self) -> usize {
         self.faults
     }
 
-    /// The series of every offer that is sold.
+    /// The series of every offer that is loaded.
     pub(crate) fn series(&self) -> &[Arc<Series>] {
         &self.series
     }
@@ -289,6 +285,6 @@ mod tests {
         // Of no asset of the offer's: where an unpaid one is counted.
         listed(&snapshot).tally_at(ChainId::new(1), Address::ZERO).requested();
         assert_eq!(snapshot.series()[0].requested(), 1);
-        assert_eq!((snapshot.offers(), snapshot.faults()), (1, 3));
+        assert_eq!((snapshot.sold_and_paused(), snapshot.faults()), ((1, 0), 3));
     }
 }

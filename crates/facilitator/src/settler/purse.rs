@@ -3,15 +3,12 @@
 use super::{Settler, SettlerState, send::LOOKS};
 use crate::sight::TickError;
 use alloy_primitives::{Bytes, U256};
-use obol_evm::{BlockTag, ContractCall, Fees, RpcError, sign_call};
+use obol_evm::{BlockTag, ContractCall, Fees, sign_call};
 use obol_ledger::{Attempt, Clock, LiveBatch, Timestamp};
 use std::time::Duration;
 
 /// Payments that the gas money should last for.
 const LOW: u64 = 100;
-
-/// A tip for nodes that suggest none, in wei per gas.
-const FALLBACK_TIP: u128 = 1_000_000;
 
 impl Settler {
     /// What the account can do when nothing is due: nothing will be while new payments are
@@ -61,22 +58,10 @@ impl Settler {
         Ok(whole)
     }
 
-    /// What to pay per gas now; none when that is above the ceiling. Room for the base fee to
-    /// double keeps a transaction valid for six full blocks.
+    /// What to pay per gas now; none when that is above the ceiling.
     pub(super) async fn fees(&self) -> Result<Option<Fees>, TickError> {
         let (head, tip) = tokio::join!(self.watch.sight.read_head(), self.rpc.suggested_tip());
-        let base: u128 = head?.base_fee_per_gas.unwrap_or_default().saturating_to();
-        let tip = match tip {
-            Ok(tip) => tip,
-            Err(RpcError::Refused { .. }) => FALLBACK_TIP,
-            Err(error) => return Err(error.into()),
-        };
-        let ceiling = self.gas.max_fee;
-        if base.saturating_add(tip) > ceiling {
-            return Ok(None);
-        }
-        let max_fee = base.saturating_mul(2).saturating_add(tip).min(ceiling);
-        Ok(Some(Fees { max_fee, tip }))
+        Ok(self.gas.fees(head?.base_fee_per_gas, tip)?)
     }
 
     /// What the account has, in wei.

@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 /// How long a process keeps the lead whose endpoint fails.
 pub(super) const BLIND: Duration = Duration::from_secs(5);
 
-/// Who leads for so long is not blind: it would have given the lead away.
+/// Who leads for so long is not blind: it would have given the lead away, unless its endpoint answers and
+/// takes no transactions.
 const TRUSTED: Duration = BLIND.saturating_mul(2);
+
+/// How long the lead is left to others at least.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// What is left to others, since the last tick as leader that failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Yielding {
     /// It is not taken back before.
     until: Instant,
-    /// How often it was given away since a tick worked.
-    times: u32,
     /// The lease of another, and when it was first seen.
     other: Option<(i64, Instant)>,
 }
@@ -31,12 +33,10 @@ pub(super) enum Turn {
 }
 
 impl Yielding {
-    /// The lead is given away, once more if it was before: longer each time, up to a lease, but never so
-    /// briefly that who looks for it as often as `idle` would not find it.
-    pub(super) fn again(before: Option<Self>, idle: Duration, lease: Duration, now: Instant) -> Self {
-        let times = before.map_or(0, |before| before.times.saturating_add(1));
-        let pause = (idle * 3).saturating_mul(2u32.saturating_pow(times)).min(lease.max(idle * 3));
-        Self { until: now + pause, times, other: None }
+    /// The lead is given away now: not for so briefly that who looks for it as often as `idle` would not find
+    /// it, and not for so long that payments expire when nobody wants it.
+    pub(super) fn new(idle: Duration, now: Instant) -> Self {
+        Self { until: now + PAUSE.max(idle * 3), other: None }
     }
 
     /// `epoch` is of the lease that is in force.
@@ -59,32 +59,22 @@ mod tests {
     use super::*;
 
     const IDLE: Duration = Duration::from_millis(250);
-    const LEASE: Duration = Duration::from_secs(10);
-
-    #[test]
-    fn the_lead_is_left_longer_each_time_up_to_a_lease() {
-        let now = Instant::now();
-        let mut yielding = Yielding::again(None, IDLE, LEASE, now);
-        let mut pauses = Vec::new();
-        for _ in 0..7 {
-            pauses.push((yielding.until - now).as_millis());
-            yielding = Yielding::again(Some(yielding), IDLE, LEASE, now);
-        }
-        assert_eq!(pauses, [750, 1_500, 3_000, 6_000, 10_000, 10_000, 10_000]);
-    }
-
     #[test]
     fn it_is_taken_back_when_nobody_has_it_and_the_pause_is_over() {
         let now = Instant::now();
-        let mut yielding = Yielding::again(None, IDLE, LEASE, now);
+        let mut yielding = Yielding::new(IDLE, now);
         assert_eq!(yielding.turn(None, now), Turn::Wait);
-        assert_eq!(yielding.turn(None, now + IDLE * 3), Turn::TryAgain);
+        assert_eq!(yielding.turn(None, now + PAUSE), Turn::TryAgain);
+        // Where others look for it more seldom.
+        let mut yielding = Yielding::new(PAUSE, now);
+        assert_eq!(yielding.turn(None, now + PAUSE * 2), Turn::Wait);
+        assert_eq!(yielding.turn(None, now + PAUSE * 3), Turn::TryAgain);
     }
 
     #[test]
     fn another_is_followed_when_it_has_led_for_longer_than_who_is_blind_would() {
         let now = Instant::now();
-        let mut yielding = Yielding::again(None, IDLE, LEASE, now);
+        let mut yielding = Yielding::new(IDLE, now);
         assert_eq!(yielding.turn(Some(7), now), Turn::Wait);
         assert_eq!(yielding.turn(Some(7), now + BLIND), Turn::Wait);
         // It gave the lead away, and a third one has it.

@@ -33,11 +33,11 @@ families! { "obol_x402_verifier_":
     WAIVED = Counter "waived_requests_total" OFFER,
         "Payments that were let pass under --verify-only, and are never charged.";
     REVERSALS = Counter "charge_reversals_total" OFFER,
-        "Payments whose block was reorganised away.";
+        "Payments whose block was reorganised away, and that were off the chain meanwhile; not those that were found in another block at once.";
     UPSTREAM_FAILED = Counter "upstream_failed_after_verify_total" OFFER,
         "Requests with a good payment that the service behind the gate failed or refused: not charged for.";
     CLIENT_LEFT = Counter "client_left_total" OFFER,
-        "Requests with a good payment whose client left before anything was delivered: what the service did for them is charged only where it was settled by then.";
+        "Requests with a good payment whose client left before anything was delivered; what was submitted by then is charged all the same, and delivered when its payer comes again.";
     SETTLED_AMOUNT = Counter "settled_amount_total" OFFER,
         "Atomic units of the payments at their first inclusion.";
     LAST_SUCCESS = Gauge "last_payment_success_seconds" OFFER,
@@ -129,7 +129,7 @@ families! { "obol_x402_verifier_":
     OFFER_FAULTS = Gauge "offer_faults" &[],
         "Faults of the last load: what is configured and not sold, or not as it is written now; the log and obol sell list say which.";
     LEDGER_UP = Gauge "ledger_up" &[],
-        "Whether the ledger could be read for this scrape; when not, what is said by the ledger is what it last said.";
+        "Whether the ledger could be read for this scrape; when not, what is unsettled or lost is left out, and the rest is what was last read, less what has left a window.";
     LEDGER_WRITABLE = Gauge "ledger_writable" &[],
         "Whether the last commit was written; when not, no payment is taken.";
 }

@@ -133,9 +133,8 @@ impl Sources {
         for (reason, count) in self.meters.refused.iter() {
             refused.add(&Labels::new([("reason", reason.label())]), count);
         }
-        let served = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.offers());
-        page.family(&f::OFFERS_SERVED).alone(served as u64);
-        let paused = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.paused());
+        let (sold, paused) = self.snapshot.as_ref().map_or((0, 0), |snapshot| snapshot.sold_and_paused());
+        page.family(&f::OFFERS_SERVED).alone(sold as u64);
         page.family(&f::OFFERS_PAUSED).alone(paused as u64);
         let faults = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.faults());
         page.family(&f::OFFER_FAULTS).alone(faults as u64);

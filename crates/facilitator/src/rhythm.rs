@@ -11,13 +11,13 @@ const FIRST: Duration = Duration::from_secs(60);
 const DIFFERS: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct Rhythm {
     pub(crate) every: Duration,
     /// When this process began.
     pub(crate) started: Timestamp,
 }
 
-impl Pace {
+impl Rhythm {
     /// How long a process waits after its start.
     pub(crate) fn first(self) -> Duration {
         self.every.min(FIRST)
@@ -57,14 +57,14 @@ mod tests {
     const HOUR: u64 = 3_600;
     const STARTED: i64 = 1_000_000;
 
-    fn pace(every: u64) -> Pace {
-        Pace { every: Duration::from_secs(every), started: Timestamp(STARTED * 1_000) }
+    fn rhythm(every: u64) -> Rhythm {
+        Rhythm { every: Duration::from_secs(every), started: Timestamp(STARTED * 1_000) }
     }
 
     fn rest(payments: u64, at: i64, mine: Option<i64>, now: i64) -> u64 {
         let time = |seconds: i64| Timestamp((STARTED + seconds) * 1_000);
         let last = Comparison { at: time(at), found: Found { payments, ..Found::default() } };
-        pace(6 * HOUR).rest(&last, mine.map(time), time(now)).as_secs()
+        rhythm(6 * HOUR).rest(&last, mine.map(time), time(now)).as_secs()
     }
 
     #[test]
@@ -97,16 +97,16 @@ mod tests {
     #[test]
     fn pauses_grow_with_failures_up_to_the_period() {
         let minutes: Vec<_> =
-            (1..=10).map(|failures| pace(6 * HOUR).after(failures).as_secs() / 60).collect();
+            (1..=10).map(|failures| rhythm(6 * HOUR).after(failures).as_secs() / 60).collect();
         assert_eq!(minutes, [1, 2, 4, 8, 16, 32, 64, 128, 256, 360]);
-        assert_eq!(pace(6 * HOUR).after(u32::MAX).as_secs(), 6 * HOUR);
-        assert_eq!(pace(1).after(1).as_secs(), 1);
-        assert_eq!((pace(6 * HOUR).first().as_secs(), pace(1).first().as_secs()), (60, 1));
+        assert_eq!(rhythm(6 * HOUR).after(u32::MAX).as_secs(), 6 * HOUR);
+        assert_eq!(rhythm(1).after(1).as_secs(), 1);
+        assert_eq!((rhythm(6 * HOUR).first().as_secs(), rhythm(1).first().as_secs()), (60, 1));
     }
 
     #[test]
     fn nobody_sleeps_through_what_another_finds() {
-        assert_eq!(pace(6 * HOUR).sleep(Duration::from_secs(6 * HOUR)).as_secs(), 600);
-        assert_eq!(pace(6 * HOUR).sleep(Duration::from_secs(5)).as_secs(), 5);
+        assert_eq!(rhythm(6 * HOUR).sleep(Duration::from_secs(6 * HOUR)).as_secs(), 600);
+        assert_eq!(rhythm(6 * HOUR).sleep(Duration::from_secs(5)).as_secs(), 5);
     }
 }
