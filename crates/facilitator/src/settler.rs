@@ -203,13 +203,13 @@ pub(crate) fn start(setup: Setup) -> watch::Receiver<SettlerState> {
 /// What a tick found to do, which decides when the next one comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Pace {
+    /// The lead is left to others: nothing was looked at.
+    Yielding,
     Idle,
     /// Transactions are out: watch at the chain's pace.
     Watching,
     /// Something moved: look again at once.
     Moving,
-    /// The lead is left to others: nothing was looked at.
-    Yielding,
 }
 
 impl Settler {
@@ -218,12 +218,11 @@ impl Settler {
         let mut failures = 0;
         while !*stopped.borrow_and_update() {
             let pause = match self.tick().await {
-                Ok(Pace::Yielding) => self.idle(),
+                // Nothing is known to be well before it has led through a whole tick.
+                Ok(_) if self.yielding.is_some() && self.lead.lease().is_none() => self.idle(),
                 Ok(pace) => {
                     failures = 0;
-                    if self.lead.lease().is_some() {
-                        self.yielding = None;
-                    }
+                    self.yielding = None;
                     self.well_at = Instant::now();
                     if self.failing.is_some_and(|(_, last)| last.elapsed() >= CALM) {
                         self.failing = None;
