@@ -196,6 +196,9 @@ impl Sight {
     /// Writes down every payment of this ledger that a receipt's events pay.
     pub(crate) async fn include_all(&self, receipt: &Receipt, why: &'static str) -> Result<(), TickError> {
         let mut transfers = receipt.authorized_transfers();
+        if transfers.is_empty() {
+            return Ok(());
+        }
         // Others' contracts may say whatever they like, and often.
         let payees = self.ledger.payees(self.chain.id).await?;
         transfers.retain(|transfer| payees.iter().any(|payee| payee.asset == transfer.token));
