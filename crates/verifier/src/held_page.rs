@@ -7,7 +7,7 @@ use std::{
     time::Duration,
     vec,
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, task::AbortHandle};
 
 /// A page that keeps its place among those that are held in memory until it is sent, and no longer than
 /// its time: a reader that reads nothing must not keep others away for ever.
@@ -16,6 +16,8 @@ pub struct HeldPage {
     held: Arc<Mutex<Option<Held>>>,
     /// How many bytes are not given to the connection.
     rest: usize,
+    /// Ends the time: gone with the page, or thousands of them would wait behind quick readers.
+    timer: AbortHandle,
 }
 
 #[derive(Debug)]
@@ -31,7 +33,7 @@ impl HeldPage {
         let rest = pieces.iter().map(String::len).sum();
         let held = Arc::new(Mutex::new(Some(Held { pieces: pieces.into_iter(), _place: place })));
         let late = Arc::downgrade(&held);
-        tokio::spawn(async move {
+        let timer = tokio::spawn(async move {
             tokio::time::sleep(time).await;
             if let Some(held) = late.upgrade()
                 && lock(&held).take().is_some()
@@ -41,7 +43,7 @@ impl HeldPage {
                 );
             }
         });
-        Self { held, rest }
+        Self { held, rest, timer: timer.abort_handle() }
     }
 
     /// None at the end; before it when the time is over, which the connection sees by the length.
@@ -53,6 +55,12 @@ impl HeldPage {
 
     pub(crate) const fn rest(&self) -> usize {
         self.rest
+    }
+}
+
+impl Drop for HeldPage {
+    fn drop(&mut self) {
+        self.timer.abort();
     }
 }
 
