@@ -32,7 +32,7 @@ struct Read {
     books: Books,
     /// Which ledger.
     id: Option<String>,
-    comparisons: HashMap<ChainId, Comparison>,
+    comparisons: BTreeMap<ChainId, Comparison>,
 }
 
 /// What the ledger says.
@@ -47,7 +47,7 @@ pub(super) struct Told {
     /// None before all of the journal was read once: a sum of a part of it would be too small.
     pub(super) books: Option<Said>,
     /// What the last comparison with each chain came to, by the endpoint of this process, as last read.
-    pub(super) comparisons: HashMap<ChainId, Comparison>,
+    pub(super) comparisons: BTreeMap<ChainId, Comparison>,
 }
 
 /// What is delivered and not paid.
