@@ -1,8 +1,9 @@
 //! Sets of payments that queries ask for, as conditions in SQL.
 //!
 //! An index over part of the table serves a query only when the query repeats the index's
-//! condition word by word, so both take it from here. Each is made of comparisons: for a list of
-//! more than two states SQLite builds a table in memory, for each index and at each write.
+//! condition word by word. A test (in `schema.rs`) holds these against the indexes that the steps in
+//! `migrations` make. Each is made of comparisons: for a list of more than two states SQLite builds a
+//! table in memory, for each index and at each write.
 
 /// The request has it, or money is owed, or the money is not final yet.
 macro_rules! open {
